@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Doorbells: one empty datagram to a waiter's Unix socket, "look". No answer, no data, no
+ * promise: a bell that is lost costs a delay, never a message (design.md, section 7).
+ *
+ * The socket of the executor E is RUNTIME_DIR/E.bell; RUNTIME_DIR must be short enough for the
+ * 107 bytes of a socket's path.
+ */
+#ifndef OPENCLAW_BASE_BELL_H
+#define OPENCLAW_BASE_BELL_H
+
+#include "base/error.h"
+
+struct bell {
+    int fd; /* non-blocking, for poll(2); -1: none, the waiter looks by itself */
+    char path[108];
+};
+
+/* Makes the directory (0700) where it is missing. */
+enum error bell_open(struct bell *bell, const char *runtime_dir, const char *executor_id,
+                     struct failure *failure) MUST_CHECK;
+void bell_drain(struct bell *bell); /* takes all rings; returns when there are none */
+void bell_close(struct bell *bell); /* removes the socket */
+
+/* Rings; whatever goes wrong is not the ringer's concern. */
+void bell_ring(const char *runtime_dir, const char *executor_id);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Configuration: environment variables, and one `.env`-style file whose lines the environment
+ * overrides. The rows are in option.def.
+ */
+#ifndef OPENCLAW_BASE_OPTION_H
+#define OPENCLAW_BASE_OPTION_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+enum auth_mode { AUTH_TOKEN, AUTH_NONE };
+
+struct options {
+#define OPTION_TEXT(field, name, otherwise, check, help)       const char *field;
+#define OPTION_INT(field, name, otherwise, min, max, help)     int64_t field;
+#define OPTION_CHOICE(field, name, otherwise, choices, help)   int field;
+#define OPTION_SECRET(field, name, help)                       const char *field;
+#include "base/option.def"
+#undef OPTION_TEXT
+#undef OPTION_INT
+#undef OPTION_CHOICE
+#undef OPTION_SECRET
+};
+
+/* Reads `file`, or where it is NULL the file named by GATEWAY_ENV, or else
+ * /etc/openclaw-gateway/gateway.env if that exists; then the environment; checks every value and
+ * the rules between them (AUTH_MODE=none needs a loopback HOST). PG* names in the file become
+ * environment variables for libpq unless they are set already. Each fault is a line on `report`
+ * (file, line, name, what is allowed; an unknown name is a fault, with the nearest known one);
+ * all faults are reported, then ERR_CONFIG. Texts live until the process ends. */
+enum error options_load(struct options *ret_options, const char *file, FILE *report) MUST_CHECK;
+
+/* What every program's main does with its arguments: --config FILE, --check-config (loads, says
+ * "configuration ok" or the faults, exits 0 or 78), --version, --help (prints `usage`). Returns
+ * the index of the first argument that is not one of these; exits on a fault (78 or 64). */
+int options_from_arguments(struct options *ret_options, int argc, char **argv, const char *usage);
+
+/* NAME=value lines; secrets as "(set)" or "(not set)". */
+void options_print(const struct options *options, FILE *out);
+
+#endif

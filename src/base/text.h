@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A string that carries its length. It does not own its bytes. `data == NULL` means "absent",
+ * which is not the same as empty (`len == 0`, `data != NULL`).
+ */
+#ifndef OPENCLAW_BASE_TEXT_H
+#define OPENCLAW_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/error.h"
+
+struct text {
+    const char *data;
+    size_t len;
+};
+
+#define TEXT_NONE       ((struct text){NULL, 0})
+#define TEXT_LITERAL(s) ((struct text){"" s, sizeof(s) - 1})
+
+static inline struct text text_of(const char *string) /* NULL gives TEXT_NONE */
+{
+    return (struct text){string, string ? strlen(string) : 0};
+}
+
+bool text_equal(struct text a, struct text b);
+bool text_is(struct text text, const char *string);
+bool text_starts(struct text text, const char *prefix);
+
+/* A whole decimal number within [min, max]; nothing before or after it. */
+enum error text_int64(struct text text, int64_t min, int64_t max, int64_t *ret_value) MUST_CHECK;
+
+bool utf8_valid(struct text text); /* strict (RFC 3629): no overlong forms, no surrogates; NUL is refused */
+
+/* Identifiers. All are ASCII, so that no two look alike and none can hide a control character. */
+#define AGENT_ID_MAX    64  /* agents and principals: a letter or digit, then [A-Za-z0-9._-] */
+#define MESSAGE_KEY_MAX 200 /* idempotency keys, message ids: printable ASCII except space " \ */
+#define WORKFLOW_ID_MAX 320 /* "<principal>:<key>"; what DBOS clients chose is longer only by refusal */
+
+bool text_is_agent_id(struct text text);
+bool text_is_message_key(struct text text);
+bool text_is_workflow_id(struct text text);
+
+#endif

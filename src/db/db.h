@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * PostgreSQL, called by name. Nobody above this folder knows libpq.
+ *
+ * A call is a statement with its parameters (struct db_call); an answer is rows (struct db_rows).
+ * A call can be run and waited for (db_run), be one of several in a transaction (db_tx_*), or be
+ * started and polled for by a loop that must not block (db_start, db_advance). Only unnamed
+ * extended-protocol statements are used, so a transaction pooler may stand in between.
+ *
+ * Whether a failed call may be repeated is said by its error:
+ *   ERR_UNAVAILABLE, ERR_SERIALIZATION, ERR_READ_ONLY   it had no effect; later it may succeed
+ *   ERR_IN_DOUBT    it may have had its effect; our transitions are callable twice with the same
+ *                   effect as once, so the same call again re-reads what became of it
+ *   anything else   the same call fails again
+ * Private SQLSTATEs of our functions map to errors: OC001 FENCED, OC002 NOT_FOUND, OC003
+ * FORBIDDEN, OC004 STALE, OC005 INVALID_REQUEST, OC006 IDEMPOTENCY_CONFLICT, OC007 SCHEMA.
+ */
+#ifndef OPENCLAW_DB_DB_H
+#define OPENCLAW_DB_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/option.h"
+#include "base/text.h"
+#include "db/statement.h"
+
+/* ---- calls ------------------------------------------------------------------------------ */
+
+/* A statement and its parameters, added in the order of $1, $2 …; the values are copied into the
+ * arena. Text form on the wire; arrays are written as PostgreSQL array literals. */
+struct db_call {
+    enum statement statement;
+    struct arena *arena;
+    unsigned count;
+    const char *values[STATEMENT_PARAMS_MAX]; /* NULL is SQL null */
+};
+
+void db_call_init(struct db_call *call, struct arena *arena, enum statement statement);
+void db_add_text(struct db_call *call, struct text value); /* absent is null */
+void db_add_string(struct db_call *call, const char *value);
+void db_add_int(struct db_call *call, int64_t value);
+void db_add_null(struct db_call *call);
+void db_add_bool(struct db_call *call, bool value);
+void db_add_texts(struct db_call *call, const struct text *values, size_t count);
+void db_add_ints(struct db_call *call, const int64_t *values, size_t count); /* DB_INT_NULL is null */
+void db_add_bools(struct db_call *call, const bool *values, size_t count);
+#define DB_INT_NULL INT64_MIN
+
+/* ---- answers ---------------------------------------------------------------------------- */
+
+/* The rows of an answer, released with the arena of the call that got them. Reading is typed and
+ * sticky: a wrong type, an unexpected null or a missing column is remembered, and db_rows_error()
+ * asked once at the end. Columns are addressed by position, as the statement lists them. */
+struct db_rows;
+
+size_t db_rows_count(const struct db_rows *rows);
+bool db_is_null(const struct db_rows *rows, size_t row, unsigned column);
+struct text db_text(struct db_rows *rows, size_t row, unsigned column); /* null gives TEXT_NONE */
+int64_t db_int(struct db_rows *rows, size_t row, unsigned column);      /* null is a fault */
+int64_t db_int_or(struct db_rows *rows, size_t row, unsigned column, int64_t otherwise);
+bool db_bool(struct db_rows *rows, size_t row, unsigned column);
+/* Elements of a text[] in the arena; *ret_count of them; nulls are TEXT_NONE. */
+struct text *db_texts(struct db_rows *rows, size_t row, unsigned column, size_t *ret_count);
+enum error db_rows_error(const struct db_rows *rows, struct failure *failure) MUST_CHECK;
+
+/* ---- one connection --------------------------------------------------------------------- */
+
+struct db;
+
+/* Once, before the first connection: the schema name put into every statement, time limits. */
+void db_configure(const struct options *options);
+
+enum db_route { DB_POOLED /* DATABASE_URL or PG* */, DB_DIRECT /* DIRECT_DATABASE_URL, else as pooled */ };
+
+/* Makes a closed connection; it is opened by the first call that needs it. */
+struct db *db_new(enum db_route route);
+void db_close(struct db *db); /* closes the socket, stays usable */
+void db_free(struct db *db);  /* NULL is allowed */
+bool db_is_open(const struct db *db);
+
+/* Runs one call in a transaction of its own and waits, at most DB_TIMEOUT_MS (on which the
+ * statement is cancelled and the connection drained or closed). Opens the connection where it is
+ * closed; reconnects once, silently, where a connection that had been idle turns out dead before
+ * the call was sent. */
+enum error db_run(struct db *db, const struct db_call *call, struct failure *failure,
+                  struct db_rows **ret_rows) MUST_CHECK;
+
+/* A transaction, sticky and pipelined: begin, call, call, …, commit go out together; each call
+ * after the first failure does nothing; db_tx_commit() waits, reports the first failure, and has
+ * committed if and only if it returns OK. ret_rows (may be NULL) are filled by the commit. At
+ * most DB_TX_CALLS_MAX calls. */
+#define DB_TX_CALLS_MAX 32
+struct db_tx;
+struct db_tx *db_tx_begin(struct db *db, struct arena *arena);
+void db_tx_call(struct db_tx *tx, const struct db_call *call, struct db_rows **ret_rows);
+enum error db_tx_commit(struct db_tx *tx, struct failure *failure) MUST_CHECK;
+
+/* ---- without blocking ------------------------------------------------------------------- */
+
+/* Starts a call (connecting first where needed) and returns at once. One call at a time; `call`
+ * and its arena must live until it is done. The time limit is DB_TIMEOUT_MS. */
+void db_start(struct db *db, const struct db_call *call);
+bool db_busy(const struct db *db);
+/* For poll(2): the descriptor (-1: none), POLLIN/POLLOUT, and when to call db_advance at the
+ * latest (clock_ms, or INT64_MAX). */
+int db_poll_fd(const struct db *db);
+short db_poll_events(const struct db *db);
+int64_t db_poll_deadline(const struct db *db);
+/* Goes as far as possible without blocking. True: the call is done, and *ret_error (with
+ * *failure) and on OK *ret_rows tell how. */
+bool db_advance(struct db *db, struct failure *failure, enum error *ret_error,
+                struct db_rows **ret_rows);
+
+/* ---- a pool for threads ----------------------------------------------------------------- */
+
+struct db_pool;
+struct db_pool *db_pool_new(size_t size);
+void db_pool_free(struct db_pool *pool);
+/* Waits at most DB_TIMEOUT_MS for a free connection; then ERR_OVERLOADED. */
+enum error db_pool_take(struct db_pool *pool, struct failure *failure, struct db **ret_db) MUST_CHECK;
+void db_pool_give(struct db_pool *pool, struct db *db);
+struct db *db_pool_try(struct db_pool *pool); /* NULL where none is free */
+
+/* ---- scripts, for gatewayctl migrate ---------------------------------------------------- */
+
+/* Runs a script of several statements as it stands (simple protocol), the schema name replaced. */
+enum error db_run_script(struct db *db, const char *script, struct failure *failure) MUST_CHECK;
+
+/* Parses and plans every statement of the list against the migrated schema, runs none; reports
+ * each that fails through `report`. For the test that prepares them all, and for the doctor. */
+enum error db_prepare_all(struct db *db, void (*report)(void *context, const char *statement,
+                                                        const struct failure *failure),
+                          void *context, struct failure *failure) MUST_CHECK;
+
+#endif

@@ -1,0 +1,56 @@
+-- Makes an agent: the principal, the agent, and its mailbox, which is the entity workflow
+-- `agent:<id>`: parked for as long as the agent lives, so that no retention sweep takes it.
+-- Called again it changes nothing. True: it was made now.
+-- Locks: principal, agent, workflow_status of the mailbox.
+create or replace function openclaw.agent_provision(
+  p_agent text,
+  p_app text,
+  p_version text
+)
+returns boolean
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_made boolean;
+begin
+  insert into openclaw.principal (principal_id, kind, scopes)
+  values (p_agent, 'agent', array['send', 'inbox', 'workflows:read'])
+  on conflict do nothing;
+
+  if exists (
+    select from openclaw.principal
+    where principal_id = p_agent
+      and kind <> 'agent'
+  ) then
+    raise exception '% is the name of a principal that is not an agent', p_agent
+      using errcode = 'OC005';
+  end if;
+
+  insert into openclaw.agent (agent_id)
+  values (p_agent)
+  on conflict do nothing;
+  v_made := found;
+
+  insert into dbos_system.workflow_status (
+    workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,
+    application_version, application_id, recovery_attempts, priority,
+    delay_until_epoch_ms, serialization, application_name
+  )
+  values (
+    'agent:' || p_agent, 'DELAYED', 'agent', p_agent, '', '',
+    p_version, '', 0, 0,
+    253402300799000, 'portable_json', p_app
+  )
+  on conflict do nothing;
+
+  insert into dbos_system.workflow_input (workflow_uuid, inputs)
+  values (
+    'agent:' || p_agent,
+    format('{"positionalArgs":[{"agentId":"%s"}],"namedArgs":{}}', p_agent)
+  )
+  on conflict do nothing;
+
+  return v_made;
+end
+$$;

@@ -1,0 +1,32 @@
+-- Feeds the inbox with what a DBOS client sends to a mailbox (DBOSClient.send, send_message). The
+-- gateway's own sends carry more than a notification can say, write the inbox row themselves,
+-- and set openclaw.writer so that this trigger is not even called.
+create or replace function openclaw.inbox_feed()
+returns trigger
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_now bigint := openclaw.now_ms();
+begin
+  insert into openclaw.inbox (
+    agent_id, message_uuid, sender, max_attempts, accepted_at, due_at, expires_at
+  )
+  values (
+    substr(new.destination_uuid, 7), new.message_uuid, 'dbos',
+    coalesce((select value::integer from openclaw.setting where name = 'max_attempts'), 10),
+    v_now, v_now,
+    v_now + coalesce((select value::bigint from openclaw.setting where name = 'message_ttl_ms'), 604800000)
+  );
+  return null;
+end
+$$;
+
+create or replace trigger openclaw_inbox_feed
+after insert on dbos_system.notifications
+for each row
+when (
+  new.destination_uuid like 'agent:%'
+  and current_setting('openclaw.writer', true) is distinct from 'gateway'
+)
+execute function openclaw.inbox_feed();

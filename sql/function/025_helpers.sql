@@ -1,0 +1,150 @@
+-- Small functions that the transitions share.
+
+-- The id by which sender and recipient know a message: the sender's own key where it gave one.
+create or replace function openclaw.message_id(p_sender text, p_message_uuid text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when pg_catalog.starts_with(p_message_uuid, p_sender || ':')
+      then pg_catalog.substr(p_message_uuid, pg_catalog.length(p_sender) + 2)
+    else p_message_uuid
+  end
+$$;
+
+-- Milliseconds since 1970 as RFC 3339 text in UTC, the form of dates in portable JSON.
+create or replace function openclaw.iso(p_ms bigint)
+returns text
+language sql
+stable
+parallel safe
+as $$
+  select pg_catalog.to_char(
+    pg_catalog.to_timestamp(p_ms / 1000.0) at time zone 'UTC',
+    'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+  )
+$$;
+
+-- Are two requests under one idempotency key the same? The time a client stamps on a retry is not
+-- part of the request.
+create or replace function openclaw.input_equal(p_serialization text, p_stored text, p_given text)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog
+as $$
+begin
+  if p_stored = p_given then
+    return true;
+  end if;
+  if p_serialization is distinct from 'portable_json' then
+    return false;
+  end if;
+  return p_stored::jsonb #- '{positionalArgs,0,timestamp}' = p_given::jsonb #- '{positionalArgs,0,timestamp}';
+end
+$$;
+
+-- How many more messages an inbox takes. Exact where it matters: far from the limit the sweeper's
+-- last count is good enough, so that an accept does not count a deep inbox.
+create or replace function openclaw.inbox_room(p_agent text, p_limit bigint)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog
+as $$
+declare
+  v_margin constant bigint := 5000;
+  v_depth bigint;
+begin
+  if p_limit > v_margin then
+    select d.depth
+    into v_depth
+    from openclaw.inbox_depth d
+    where d.agent_id = p_agent
+      and d.counted_at > openclaw.now_ms() - 5000;
+    if v_depth + v_margin < p_limit then
+      return v_margin;
+    end if;
+  end if;
+
+  select count(*)
+  into v_depth
+  from (
+    select
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'ready'
+    union all
+    select
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'leased'
+    limit p_limit
+  ) live;
+  return p_limit - v_depth;
+end
+$$;
+
+-- Sets workflow events: the latest value, and its history by step (DBOS.setEvent). Where one call
+-- sets a key twice the last counts.
+create or replace function openclaw.workflow_event(
+  p_id text[],
+  p_step integer[],
+  p_key text[],
+  p_value text[]
+)
+returns void
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+  insert into dbos_system.workflow_events (workflow_uuid, key, value, serialization)
+  select distinct on (e.id, e.key) e.id, e.key, e.value, 'portable_json'
+  from unnest(p_id, p_key, p_value) with ordinality as e (id, key, value, ord)
+  order by e.id, e.key, e.ord desc
+  on conflict (workflow_uuid, key) do update
+  set value = excluded.value,
+    serialization = excluded.serialization;
+
+  insert into dbos_system.workflow_events_history (workflow_uuid, function_id, key, value, serialization)
+  select distinct on (e.id, e.step, e.key) e.id, e.step, e.key, e.value, 'portable_json'
+  from unnest(p_id, p_step, p_key, p_value) with ordinality as e (id, step, key, value, ord)
+  order by e.id, e.step, e.key, e.ord desc
+  on conflict (workflow_uuid, function_id, key) do update
+  set value = excluded.value,
+    serialization = excluded.serialization;
+end
+$$;
+
+-- A portable JSON value, or error, in the serialization of the workflow's row, so that the client
+-- that started it can read it: what came as superjson (a native TypeScript client) goes back so.
+create or replace function openclaw.encode_value(p_serialization text, p_value text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case p_serialization
+    when 'js_superjson' then '{"json":' || p_value || ',"__dbos_serializer":"superjson"}'
+    else p_value
+  end
+$$;
+
+create or replace function openclaw.encode_error(p_serialization text, p_error text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case p_serialization
+    when 'js_superjson' then
+      pg_catalog.format(
+        '{"json":{"name":%s,"message":%s,"stack":""},"__dbos_serializer":"superjson"}',
+        p_error::json -> 'name',
+        p_error::json -> 'message'
+      )
+    else p_error
+  end
+$$;

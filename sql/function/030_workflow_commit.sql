@@ -1,0 +1,373 @@
+-- The engine's one writing transition: commits what a set of workflows owes, at a barrier. Each
+-- workflow is started by this call (p_start) or goes on under its fence token; its checkpoints,
+-- messages, events and new disposition are written together or, where it is refused or fenced,
+-- not at all. One workflow's refusal costs the others of the set nothing.
+--
+-- Arrays of one prefix belong together, element by element; the *_of arrays say to which
+-- workflow, counted from 1, an element belongs. Ages and delays are milliseconds relative to now,
+-- because the callers' clocks decide nothing.
+--
+--   p_status     'PENDING' goes on under the same owner; 'DELAYED' parked until p_delay has passed;
+--                'ENQUEUED' left to whoever claims it; 'SUCCESS' and 'ERROR' finished
+--   p_token      for a start a fresh token, else the owner token that the claim gave
+--   p_send_*     a message to an agent's mailbox; it is its step's effect, and the step's checkpoint
+--                is written here because only here is the message's place in the inbox known
+--   p_step_from  where not null, the checkpoint's output is what an earlier statement of the same
+--                transaction left in the setting openclaw.step_output_<value>
+--
+-- Outcomes, one row for each workflow:
+--   committed    written now, or by an earlier call with the same token
+--   exists       a start, and the id is taken by an equal request: the row says what became of it
+--   conflict     a start, and the id is taken by a different request
+--   fenced       the token is no longer the owner's; status says what the workflow is now
+--   refused      a start, or a send; reason is the code of the error
+--
+-- Called twice with the same tokens it does once what it does.
+-- Locks: workflow_status in the order of ids, then the mailboxes' rows (key share), then inserts.
+create or replace function openclaw.workflow_commit(
+  p_executor text,
+  p_app text,
+  p_version text,
+  p_legacy boolean,
+  p_auto_provision boolean,
+  p_inbox_limit bigint,
+  p_id text[],
+  p_name text[],
+  p_start boolean[],
+  p_token text[],
+  p_principal text[],
+  p_input text[],
+  p_status text[],
+  p_delay bigint[],
+  p_output text[],
+  p_error text[],
+  p_step_of integer[],
+  p_step_id integer[],
+  p_step_name text[],
+  p_step_output text[],
+  p_step_error text[],
+  p_step_from text[],
+  p_step_age bigint[],
+  p_step_took bigint[],
+  p_send_of integer[],
+  p_send_step integer[],
+  p_send_name text[],
+  p_send_to text[],
+  p_send_id text[],
+  p_send_message text[],
+  p_send_from text[],
+  p_send_await integer[],
+  p_send_waiter text[],
+  p_send_options bigint[],
+  p_event_of integer[],
+  p_event_step integer[],
+  p_event_key text[],
+  p_event_value text[]
+)
+returns table (
+  ord integer,
+  outcome text,
+  reason text,
+  status text,
+  output text,
+  error text,
+  inbox_seq bigint,
+  now_ms bigint,
+  bells text[]
+)
+language plpgsql
+set search_path = pg_catalog
+set openclaw.writer = 'gateway'
+as $$
+#variable_conflict use_column
+declare
+  v_now constant bigint := openclaw.now_ms();
+  v_started integer[] := '{}';
+  v_live integer[] := '{}';
+  v_refused integer[] := '{}';
+  v_reasons text[] := '{}';
+  v_sent_of integer[] := '{}';
+  v_sent_seq bigint[] := '{}';
+  v_missing text;
+begin
+  if p_auto_provision and cardinality(p_send_of) > 0 then
+    for v_missing in
+      select distinct s.agent_id
+      from unnest(p_send_to) as s (agent_id)
+      where not exists (select from openclaw.agent a where a.agent_id = s.agent_id)
+      order by 1
+    loop
+      perform openclaw.agent_provision(v_missing, p_app, p_version);
+    end loop;
+  end if;
+
+  if cardinality(p_send_of) > 0 then
+    select coalesce(array_agg(r.of_ord), '{}'), coalesce(array_agg(r.reason), '{}')
+    into v_refused, v_reasons
+    from (
+      select
+        s.of_ord,
+        case
+          when a.agent_id is null then 'UNKNOWN_RECIPIENT'
+          when a.allow_from is not null and s.sender <> all (a.allow_from) then 'FORBIDDEN'
+          when openclaw.inbox_room(a.agent_id, coalesce(a.inbox_limit, p_inbox_limit))
+            < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
+        end as reason
+      from unnest(p_send_of, p_send_to, p_send_from)
+        with ordinality as s (of_ord, agent_id, sender, ord)
+      left join openclaw.agent a on a.agent_id = s.agent_id
+    ) r
+    where r.reason is not null;
+  end if;
+
+  -- starts
+  if true = any (p_start) then
+    with started as (
+      insert into dbos_system.workflow_status (
+        workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,
+        created_at, updated_at, application_version, application_id, recovery_attempts,
+        priority, serialization, application_name, creator_xid, owner_xid,
+        queue_name, started_at_epoch_ms, delay_until_epoch_ms, completed_at,
+        inputs, output, error
+      )
+      select
+        w.id, w.status, w.name, w.principal, '',
+        case when w.status = 'PENDING' then p_executor else '' end,
+        v_now, v_now, p_version, '',
+        case when w.status = 'ENQUEUED' then 0 else 1 end,
+        0, 'portable_json', p_app, w.token,
+        case when w.status = 'PENDING' then w.token end,
+        case when w.status = 'ENQUEUED' then '_dbos_internal_queue' end,
+        case when w.status <> 'ENQUEUED' then v_now end,
+        case when w.status = 'DELAYED' then v_now + w.delay end,
+        case when w.status in ('SUCCESS', 'ERROR') then v_now end,
+        case when p_legacy then w.input end,
+        case when p_legacy then w.output end,
+        case when p_legacy then w.error end
+      from unnest(p_id, p_name, p_start, p_token, p_principal, p_input, p_status, p_delay, p_output, p_error)
+        with ordinality as w (id, name, start, token, principal, input, status, delay, output, error, ord)
+      where w.start
+        and w.ord <> all (v_refused)
+      order by w.id, w.ord
+      on conflict (workflow_uuid) do nothing
+      returning creator_xid
+    )
+    select coalesce(array_agg(w.ord), '{}')
+    into v_started
+    from unnest(p_token) with ordinality as w (token, ord)
+    join started on started.creator_xid = w.token;
+
+    if cardinality(v_started) > 0 then
+      -- what an older client's delete left behind must not become this workflow's past
+      delete from dbos_system.operation_outputs o
+      using unnest(p_id) with ordinality as w (id, ord)
+      where o.workflow_uuid = w.id
+        and w.ord = any (v_started);
+
+      insert into dbos_system.workflow_input (workflow_uuid, inputs, retention_timestamp)
+      select w.id, w.input, v_now
+      from unnest(p_id, p_input) with ordinality as w (id, input, ord)
+      where w.ord = any (v_started)
+      on conflict (workflow_uuid) do update
+      set inputs = excluded.inputs,
+        retention_timestamp = excluded.retention_timestamp;
+    end if;
+  end if;
+
+  -- goings-on
+  if false = any (p_start) then
+    perform
+    from dbos_system.workflow_status s
+    where s.workflow_uuid = any (p_id)
+    order by s.workflow_uuid
+    for no key update;
+
+    with gone_on as (
+      update dbos_system.workflow_status s
+      set status = w.status,
+        updated_at = v_now,
+        owner_xid = null,
+        executor_id = case when w.status = 'DELAYED' then '' else s.executor_id end,
+        queue_name = case when w.status = 'ENQUEUED' then coalesce(s.queue_name, '_dbos_internal_queue') else s.queue_name end,
+        delay_until_epoch_ms = case when w.status = 'DELAYED' then v_now + w.delay else s.delay_until_epoch_ms end,
+        completed_at = case when w.status in ('SUCCESS', 'ERROR') then v_now end,
+        deduplication_id = case when w.status in ('SUCCESS', 'ERROR') then null else s.deduplication_id end,
+        output = case when p_legacy then w.output end,
+        error = case when p_legacy then w.error end
+      from unnest(p_id, p_start, p_token, p_status, p_delay, p_output, p_error)
+        with ordinality as w (id, start, token, status, delay, output, error, ord)
+      where not w.start
+        and w.status <> 'PENDING'
+        and w.ord <> all (v_refused)
+        and s.workflow_uuid = w.id
+        and s.status = 'PENDING'
+        and s.owner_xid = w.token
+      returning w.ord
+    )
+    select coalesce(array_agg(x.ord), '{}')
+    into v_live
+    from (
+      select ord from gone_on
+      union all
+      select w.ord
+      from unnest(p_id, p_start, p_token, p_status)
+        with ordinality as w (id, start, token, status, ord)
+      join dbos_system.workflow_status s
+        on s.workflow_uuid = w.id
+        and s.status = 'PENDING'
+        and s.owner_xid = w.token
+      where not w.start
+        and w.status = 'PENDING'
+        and w.ord <> all (v_refused)
+    ) x;
+  end if;
+
+  v_live := v_live || v_started;
+
+  if cardinality(v_live) > 0 then
+    if cardinality(p_send_of) > 0 then
+      insert into dbos_system.notifications (
+        destination_uuid, topic, message, created_at_epoch_ms, message_uuid, serialization
+      )
+      select 'agent:' || s.agent_id, '__null__topic__', s.message, v_now, s.id, 'portable_json'
+      from unnest(p_send_of, p_send_to, p_send_id, p_send_message)
+        with ordinality as s (of_ord, agent_id, id, message, ord)
+      where s.of_ord = any (v_live)
+      order by s.ord;
+
+      with sent as (
+        insert into openclaw.inbox (
+          agent_id, message_uuid, sender, workflow_uuid, await_step, waiter,
+          expects_reply, priority, max_attempts, accepted_at, due_at, expires_at
+        )
+        select
+          s.agent_id, s.id, s.sender, p_id[s.of_ord], s.await_step, s.waiter,
+          o.expects_reply <> 0, o.priority, o.max_attempts, v_now, v_now + o.delay, v_now + o.ttl
+        from unnest(p_send_of, p_send_to, p_send_id, p_send_from, p_send_await, p_send_waiter)
+          with ordinality as s (of_ord, agent_id, id, sender, await_step, waiter, ord)
+        -- five numbers for each message: expects reply, priority, attempts, delay, time to live
+        cross join lateral (
+          select
+            p_send_options[s.ord * 5 - 4] as expects_reply,
+            p_send_options[s.ord * 5 - 3] as priority,
+            p_send_options[s.ord * 5 - 2] as max_attempts,
+            p_send_options[s.ord * 5 - 1] as delay,
+            p_send_options[s.ord * 5] as ttl
+        ) o
+        where s.of_ord = any (v_live)
+        order by s.ord
+        returning inbox_seq, message_uuid
+      )
+      select array_agg(s.of_ord), array_agg(sent.inbox_seq)
+      into v_sent_of, v_sent_seq
+      from unnest(p_send_of, p_send_id) as s (of_ord, id)
+      join sent on sent.message_uuid = s.id
+      where s.of_ord = any (v_live);
+    end if;
+
+    if cardinality(p_step_of) > 0 or cardinality(p_send_of) > 0 then
+      insert into dbos_system.operation_outputs (
+        workflow_uuid, function_id, function_name, output, error,
+        started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name, retention_timestamp
+      )
+      select
+        p_id[t.of_ord], t.id, t.name,
+        case when t.source is null then t.output else current_setting('openclaw.step_output_' || t.source) end,
+        t.error,
+        v_now - t.age, v_now - t.age + t.took, 'portable_json', p_app, v_now
+      from unnest(p_step_of, p_step_id, p_step_name, p_step_output, p_step_error, p_step_from, p_step_age, p_step_took)
+        as t (of_ord, id, name, output, error, source, age, took)
+      where t.of_ord = any (v_live)
+      union all
+      select
+        p_id[s.of_ord], s.step, s.name,
+        format(
+          '{"messageId":%s,"inboxSeq":%s}',
+          to_json(openclaw.message_id(s.sender, s.id)),
+          v_sent_seq[array_position(v_sent_of, s.of_ord)]
+        ),
+        null,
+        v_now, v_now, 'portable_json', p_app, v_now
+      from unnest(p_send_of, p_send_step, p_send_name, p_send_id, p_send_from)
+        as s (of_ord, step, name, id, sender)
+      where s.of_ord = any (v_live);
+    end if;
+
+    if cardinality(p_event_of) > 0 then
+      perform openclaw.workflow_event(
+        array_agg(p_id[e.of_ord]),
+        array_agg(e.step),
+        array_agg(e.key),
+        array_agg(coalesce(e.value, format('{"at":%s}', v_now)))
+      )
+      from unnest(p_event_of, p_event_step, p_event_key, p_event_value) as e (of_ord, step, key, value)
+      where e.of_ord = any (v_live);
+    end if;
+
+    if 'SUCCESS' = any (p_status) or 'ERROR' = any (p_status) then
+      insert into dbos_system.workflow_output (workflow_uuid, output, error, retention_timestamp)
+      select w.id, w.output, w.error, v_now
+      from unnest(p_id, p_status, p_output, p_error) with ordinality as w (id, status, output, error, ord)
+      where w.ord = any (v_live)
+        and w.status in ('SUCCESS', 'ERROR')
+      on conflict (workflow_uuid) do update
+      set output = excluded.output,
+        error = excluded.error,
+        retention_timestamp = excluded.retention_timestamp;
+    end if;
+  end if;
+
+  -- the common answer needs no look at the tables
+  return query
+  select
+    w.ord::integer, 'committed', null, w.status, null, null,
+    v_sent_seq[array_position(v_sent_of, w.ord::integer)],
+    v_now,
+    case when cardinality(p_send_of) > 0 then
+      array(
+        select distinct x.host || '/' || x.executor_id
+        from unnest(p_send_of, p_send_to) as s (of_ord, agent_id)
+        join openclaw.subscription b on b.agent_id = s.agent_id
+        join openclaw.executor x on x.executor_id = b.executor_id
+        where s.of_ord = w.ord
+      )
+    end
+  from unnest(p_status) with ordinality as w (status, ord)
+  where w.ord = any (v_live);
+
+  if cardinality(v_live) < cardinality(p_id) then
+    return query
+    select
+      w.ord::integer,
+      case
+        when not w.start then
+          case when w.ord = any (v_refused) then 'refused' else 'fenced' end
+        when s.workflow_uuid is null then 'refused'
+        when s.creator_xid = w.token then 'committed'
+        when s.name is distinct from w.name
+          or not openclaw.input_equal(s.serialization, coalesce(i.inputs, s.inputs), w.input) then 'conflict'
+        else 'exists'
+      end,
+      v_reasons[array_position(v_refused, w.ord::integer)],
+      s.status,
+      coalesce(o.output, s.output),
+      coalesce(o.error, s.error),
+      (
+        select (c.output::json ->> 'inboxSeq')::bigint
+        from dbos_system.operation_outputs c
+        where c.workflow_uuid = w.id
+          and c.function_name = 'storeMessage'
+        order by c.function_id
+        limit 1
+      ),
+      v_now,
+      null::text[]
+    from unnest(p_id, p_name, p_start, p_token, p_input)
+      with ordinality as w (id, name, start, token, input, ord)
+    left join dbos_system.workflow_status s on s.workflow_uuid = w.id
+    left join dbos_system.workflow_input i on i.workflow_uuid = w.id
+    left join dbos_system.workflow_output o on o.workflow_uuid = w.id
+    where w.ord <> all (v_live);
+  end if;
+end
+$$;

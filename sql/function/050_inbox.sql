@@ -1,0 +1,520 @@
+-- The recipient's side: subscribe, claim, acknowledge, refuse, extend, release.
+
+-- Registers a receiver. An exclusive one takes the inbox over: the others are gone, what they held
+-- is ready again at once, and they are among the bells so that they learn it.
+-- Locks: agent, subscription, inbox in the order of inbox_seq.
+create or replace function openclaw.inbox_subscribe(
+  p_agent text,
+  p_executor text,
+  p_consumer text,
+  p_exclusive boolean,
+  p_max_in_flight integer,
+  p_lease_ms bigint
+)
+returns table (epoch bigint, pending bigint, in_flight bigint, bells text[])
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_epoch bigint;
+  v_fenced text[] := '{}';
+begin
+  perform
+  from openclaw.agent a
+  where a.agent_id = p_agent
+  for no key update;
+  if not found then
+    raise exception 'there is no agent %', p_agent
+      using errcode = 'OC002';
+  end if;
+
+  v_epoch := nextval('openclaw.epoch');
+
+  with fenced as (
+    delete from openclaw.subscription s
+    where s.agent_id = p_agent
+      and s.executor_id <> p_executor
+      and (p_exclusive or s.exclusive)
+    returning s.executor_id
+  )
+  select coalesce(array_agg(f.executor_id), '{}')
+  into v_fenced
+  from fenced f;
+
+  insert into openclaw.subscription as s (
+    agent_id, executor_id, consumer, epoch, exclusive, max_in_flight, lease_ms
+  )
+  values (p_agent, p_executor, p_consumer, v_epoch, p_exclusive, p_max_in_flight, p_lease_ms)
+  on conflict (agent_id, executor_id) do update
+  set consumer = excluded.consumer,
+    epoch = excluded.epoch,
+    exclusive = excluded.exclusive,
+    max_in_flight = excluded.max_in_flight,
+    lease_ms = excluded.lease_ms;
+
+  perform openclaw.inbox_release(p_agent, v_fenced || p_executor);
+
+  return query
+  select
+    v_epoch,
+    (select count(*) from openclaw.inbox i where i.agent_id = p_agent and i.state = 'ready'),
+    (select count(*) from openclaw.inbox i where i.agent_id = p_agent and i.state = 'leased'),
+    array(
+      select x.host || '/' || x.executor_id
+      from openclaw.executor x
+      where x.executor_id = any (v_fenced)
+    );
+end
+$$;
+
+-- Gives back at once what receivers held that are gone: the end of a connection is not the
+-- message's fault, so there is no backoff, and what was never handed over counts no attempt.
+-- Locks: inbox in the order of inbox_seq.
+create or replace function openclaw.inbox_release(p_agent text, p_holders text[])
+returns bigint
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_released bigint;
+begin
+  with held as (
+    select i.inbox_seq
+    from openclaw.inbox i
+    where i.state = 'leased'
+      and i.holder = any (p_holders)
+      and (p_agent is null or i.agent_id = p_agent)
+    order by i.inbox_seq
+    for update
+  )
+  update openclaw.inbox i
+  set state = 'ready',
+    attempt = i.attempt - case when i.handed then 0 else 1 end,
+    due_at = openclaw.now_ms(),
+    holder = null,
+    delivery_id = null,
+    handed = false
+  from held h
+  where i.inbox_seq = h.inbox_seq;
+  get diagnostics v_released = row_count;
+  return v_released;
+end
+$$;
+
+-- Leases the next messages to a receiver. p_epoch null: a pull without subscription. Whoever was
+-- fenced gets OC001. The messages of one sender keep their order: none is given out while an
+-- earlier one of the sender waits for another try; and where only one may be in flight, such a
+-- message holds the whole line. What expired or was cancelled meanwhile is left to the sweeper.
+-- With no message the one row says when the next may be due; with messages next_due is null.
+-- Locks: inbox, skipping what others hold.
+create or replace function openclaw.inbox_claim(
+  p_agent text,
+  p_holder text,
+  p_epoch bigint,
+  p_max_in_flight integer,
+  p_limit integer,
+  p_lease_ms bigint
+)
+returns table (
+  next_due_ms bigint,
+  inbox_seq bigint,
+  delivery_id text,
+  message_id text,
+  message_uuid text,
+  sender text,
+  workflow_uuid text,
+  serialization text,
+  message text,
+  attempt integer,
+  max_attempts integer,
+  redelivered boolean,
+  expects_reply boolean,
+  accepted_at bigint,
+  expires_at bigint,
+  lease_expires_at bigint
+)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_now constant bigint := openclaw.now_ms();
+  v_room bigint := p_limit;
+  v_waiting boolean;
+begin
+  if p_epoch is not null then
+    perform
+    from openclaw.subscription s
+    where s.agent_id = p_agent
+      and s.executor_id = p_holder
+      and s.epoch = p_epoch;
+    if not found then
+      raise exception 'a newer subscription has taken over the inbox of %', p_agent
+        using errcode = 'OC001';
+    end if;
+  end if;
+
+  if p_max_in_flight is not null then
+    select least(v_room, p_max_in_flight - count(*))
+    into v_room
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'leased'
+      and i.holder = p_holder;
+  end if;
+
+  v_waiting := exists (
+    select
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'ready'
+      and i.attempt > 0
+      and i.due_at > v_now
+  );
+
+  if v_room > 0
+    and not (v_waiting and p_max_in_flight = 1)
+    and exists (select from openclaw.agent a where a.agent_id = p_agent and a.status = 'active')
+  then
+    return query
+    with chosen as (
+      select i.inbox_seq
+      from openclaw.inbox i
+      where i.agent_id = p_agent
+        and i.state = 'ready'
+        and i.due_at <= v_now
+        and i.expires_at > v_now
+        and not (
+          v_waiting
+          and exists (
+            select
+            from openclaw.inbox e
+            where e.agent_id = p_agent
+              and e.state = 'ready'
+              and e.attempt > 0
+              and e.due_at > v_now
+              and e.sender = i.sender
+              and e.rank < i.rank
+          )
+        )
+        and not exists (
+          select
+          from dbos_system.workflow_status w
+          where w.workflow_uuid = i.workflow_uuid
+            and w.status = 'CANCELLED'
+        )
+      order by i.rank
+      limit v_room
+      for update of i skip locked
+    ),
+    leased as (
+      update openclaw.inbox i
+      set state = 'leased',
+        attempt = i.attempt + 1,
+        claims = i.claims + 1,
+        handed = false,
+        holder = p_holder,
+        delivery_id = i.inbox_seq || '.' || translate(gen_random_uuid()::text, '-', ''),
+        last_attempt_at = v_now,
+        due_at = v_now + p_lease_ms
+      from chosen c
+      where i.inbox_seq = c.inbox_seq
+      returning i.*
+    )
+    select
+      null::bigint, l.inbox_seq, l.delivery_id, openclaw.message_id(l.sender, l.message_uuid),
+      l.message_uuid, l.sender, l.workflow_uuid, n.serialization, n.message,
+      l.attempt, l.max_attempts, l.claims > 1, l.expects_reply, l.accepted_at, l.expires_at, l.due_at
+    from leased l
+    join dbos_system.notifications n on n.message_uuid = l.message_uuid
+    order by l.rank;
+    if found then
+      return;
+    end if;
+  end if;
+
+  return query
+  select
+    (
+      select greatest(min(i.due_at) - v_now, 0)
+      from openclaw.inbox i
+      where i.agent_id = p_agent
+        and i.state = 'ready'
+        and i.due_at > v_now
+    ),
+    null::bigint, null, null, null, null, null, null, null, null::integer, null::integer,
+    null::boolean, null::boolean, null::bigint, null::bigint, null::bigint;
+end
+$$;
+
+-- Confirms deliveries. For each: 'acked' now, 'already' before, or 'stale': not the message's
+-- current delivery, or nobody's, or somebody else's, which look the same. The bells are of those
+-- who wait for these messages.
+create or replace function openclaw.inbox_ack(
+  p_app text,
+  p_legacy boolean,
+  p_agent text,
+  p_seq bigint[],
+  p_delivery text[],
+  p_response text[]
+)
+returns table (delivery_id text, outcome text, bell text)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_seq bigint[];
+  v_delivery text[];
+  v_response text[];
+  v_settled bigint[];
+begin
+  select array_agg(g.seq), array_agg(g.delivery), array_agg(g.response)
+  into v_seq, v_delivery, v_response
+  from unnest(p_seq, p_delivery, p_response) as g (seq, delivery, response)
+  join openclaw.inbox i on i.inbox_seq = g.seq
+  where i.agent_id = p_agent
+    and i.delivery_id = g.delivery
+    and i.state = 'leased';
+
+  if v_seq is not null then
+    select array_agg(s.inbox_seq)
+    into v_settled
+    from openclaw.message_settle(p_app, p_legacy, v_seq, v_delivery, 'acked', v_response, null) s;
+  end if;
+
+  return query
+  select
+    g.delivery,
+    case
+      when g.seq = any (v_settled) then 'acked'
+      when i.state = 'acked' then 'already'
+      else 'stale'
+    end,
+    x.host || '/' || x.executor_id
+  from unnest(p_seq, p_delivery) with ordinality as g (seq, delivery, ord)
+  left join openclaw.inbox i
+    on i.inbox_seq = g.seq
+    and i.agent_id = p_agent
+    and i.delivery_id = g.delivery
+  left join openclaw.executor x
+    on x.executor_id = i.waiter
+    and g.seq = any (v_settled)
+  order by g.ord;
+end
+$$;
+
+-- Backoff with full jitter: uniform in [0, base * 2^(attempt - 1)], the power bounded by p_max.
+create or replace function openclaw.backoff_ms(p_base bigint, p_max bigint, p_attempt integer)
+returns bigint
+language sql
+volatile
+parallel safe
+as $$
+  select pg_catalog.floor(
+    pg_catalog.random() * least(p_max, p_base * 2::numeric ^ least(p_attempt - 1, 40))
+  )::bigint
+$$;
+
+-- A delivery that failed: another try later, or, where the attempts are used up or the recipient
+-- wants it so, a dead letter. Shared by refusal and by the end of a lease. What was never handed
+-- over counts no attempt. p_expired: only those whose lease has ended, which is looked at again
+-- under the lock. Callers have checked whose deliveries these are.
+-- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
+create or replace function openclaw.inbox_retry(
+  p_app text,
+  p_legacy boolean,
+  p_seq bigint[],
+  p_delivery text[],
+  p_handed boolean,
+  p_expired boolean,
+  p_delay_ms bigint,
+  p_dead boolean,
+  p_reason text,
+  p_base_ms bigint,
+  p_max_ms bigint
+)
+returns table (inbox_seq bigint, agent_id text, state text, attempt integer, due_at bigint, waiter text)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_now constant bigint := openclaw.now_ms();
+  v_dead bigint[];
+  v_dead_delivery text[];
+begin
+  -- the workflows first, then the messages: message_settle locks in this order too
+  perform
+  from dbos_system.workflow_status s
+  where s.workflow_uuid in (
+    select i.workflow_uuid
+    from openclaw.inbox i
+    where i.inbox_seq = any (p_seq)
+  )
+  order by s.workflow_uuid
+  for no key update;
+
+  perform
+  from openclaw.inbox i
+  where i.inbox_seq = any (p_seq)
+  order by i.inbox_seq
+  for update;
+
+  return query
+  update openclaw.inbox i
+  set state = 'ready',
+    attempt = i.attempt - case when i.handed or p_handed then 0 else 1 end,
+    due_at = v_now + coalesce(p_delay_ms, openclaw.backoff_ms(p_base_ms, p_max_ms, i.attempt)),
+    holder = null,
+    delivery_id = null,
+    handed = false
+  from unnest(p_seq, p_delivery) as g (seq, delivery)
+  where i.inbox_seq = g.seq
+    and i.delivery_id = g.delivery
+    and i.state = 'leased'
+    and not p_dead
+    and (not p_expired or i.due_at <= v_now)
+    and i.attempt - case when i.handed or p_handed then 0 else 1 end < i.max_attempts
+  returning i.inbox_seq, i.agent_id, i.state, i.attempt, i.due_at, i.waiter;
+
+  select array_agg(g.seq), array_agg(g.delivery)
+  into v_dead, v_dead_delivery
+  from unnest(p_seq, p_delivery) as g (seq, delivery)
+  join openclaw.inbox i on i.inbox_seq = g.seq
+  where i.delivery_id = g.delivery
+    and i.state = 'leased'
+    and (not p_expired or i.due_at <= v_now);
+
+  if v_dead is not null then
+    return query
+    select i.inbox_seq, i.agent_id, i.state, i.attempt, i.due_at, i.waiter
+    from openclaw.message_settle(
+      p_app, p_legacy, v_dead, v_dead_delivery, 'dead',
+      array_fill(null::text, array[cardinality(v_dead)]), p_reason
+    ) s
+    join openclaw.inbox i on i.inbox_seq = s.inbox_seq;
+  end if;
+end
+$$;
+
+-- The recipient refuses a delivery. No row: it is not the current delivery of a message of its.
+create or replace function openclaw.inbox_nack(
+  p_app text,
+  p_legacy boolean,
+  p_agent text,
+  p_seq bigint,
+  p_delivery text,
+  p_delay_ms bigint,
+  p_requeue boolean,
+  p_reason text,
+  p_base_ms bigint,
+  p_max_ms bigint
+)
+returns table (state text, attempt integer, due_at bigint, due_in_ms bigint, bell text)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+begin
+  perform
+  from openclaw.inbox i
+  where i.inbox_seq = p_seq
+    and i.agent_id = p_agent
+    and i.delivery_id = p_delivery;
+  if not found then
+    return;
+  end if;
+
+  -- who refuses a delivery has been handed it
+  return query
+  select r.state, r.attempt, r.due_at, greatest(r.due_at - openclaw.now_ms(), 0),
+    case when r.state = 'dead' then x.host || '/' || x.executor_id end
+  from openclaw.inbox_retry(
+    p_app, p_legacy, array[p_seq], array[p_delivery], true, false, p_delay_ms, not p_requeue, p_reason,
+    p_base_ms, p_max_ms
+  ) r
+  left join openclaw.executor x on x.executor_id = r.waiter;
+end
+$$;
+
+-- Lengthens leases, and notes what was handed over. Returns those still current.
+-- Locks: inbox in the order of inbox_seq.
+create or replace function openclaw.inbox_extend(
+  p_agent text,
+  p_seq bigint[],
+  p_delivery text[],
+  p_lease_ms bigint
+)
+returns table (delivery_id text, lease_expires_at bigint)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with current as (
+    select i.inbox_seq
+    from openclaw.inbox i
+    join unnest(p_seq, p_delivery) as g (seq, delivery)
+      on i.inbox_seq = g.seq
+      and i.delivery_id = g.delivery
+    where i.agent_id = p_agent
+      and i.state = 'leased'
+    order by i.inbox_seq
+    for update of i
+  )
+  update openclaw.inbox i
+  set due_at = openclaw.now_ms() + p_lease_ms,
+    handed = true
+  from current c
+  where i.inbox_seq = c.inbox_seq
+  returning i.delivery_id, i.due_at;
+end
+$$;
+
+-- Notes that deliveries were written to the recipient's connection. Rings who waits for that.
+-- Locks: inbox in the order of inbox_seq.
+create or replace function openclaw.inbox_handed(p_seq bigint[], p_delivery text[])
+returns table (bell text)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with current as (
+    select i.inbox_seq
+    from openclaw.inbox i
+    join unnest(p_seq, p_delivery) as g (seq, delivery)
+      on i.inbox_seq = g.seq
+      and i.delivery_id = g.delivery
+    where i.state = 'leased'
+      and not i.handed
+    order by i.inbox_seq
+    for update of i
+  ),
+  noted as (
+    update openclaw.inbox i
+    set handed = true
+    from current c
+    where i.inbox_seq = c.inbox_seq
+    returning i.waiter, i.workflow_uuid, i.await_step, i.attempt, i.last_attempt_at
+  ),
+  events as (
+    select openclaw.workflow_event(
+      array_agg(n.workflow_uuid), array_agg(n.await_step),
+      array_agg('delivered'::text),
+      array_agg(format('{"at":%s,"attempt":%s}', n.last_attempt_at, n.attempt))
+    )
+    from noted n
+    join dbos_system.workflow_status w on w.workflow_uuid = n.workflow_uuid
+    having count(*) > 0
+  )
+  select distinct x.host || '/' || x.executor_id
+  from noted n
+  left join events on true
+  join openclaw.executor x on x.executor_id = n.waiter;
+end
+$$;

@@ -1,0 +1,332 @@
+-- What the sweeper does, each a bounded, repeatable transition that skips what others hold.
+
+-- Parked workflows whose time has come become claimable (DBOS: DELAYED to ENQUEUED).
+-- Locks: workflow_status.
+create or replace function openclaw.workflow_wake(p_app text, p_limit integer)
+returns bigint
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_woken bigint;
+begin
+  with due as (
+    select s.workflow_uuid
+    from dbos_system.workflow_status s
+    where s.status = 'DELAYED'
+      and s.delay_until_epoch_ms <= openclaw.now_ms()
+      and (s.application_name = p_app or s.application_name is null)
+      and s.name <> 'agent'
+    order by s.delay_until_epoch_ms
+    limit p_limit
+    for no key update skip locked
+  )
+  update dbos_system.workflow_status s
+  set status = 'ENQUEUED',
+    queue_name = coalesce(s.queue_name, '_dbos_internal_queue'),
+    deduplication_id = case when s.is_debounced then null else s.deduplication_id end,
+    updated_at = openclaw.now_ms()
+  from due d
+  where s.workflow_uuid = d.workflow_uuid;
+  get diagnostics v_woken = row_count;
+  return v_woken;
+end
+$$;
+
+-- Workflows past their deadline are cancelled, whether they run or wait.
+-- Locks: workflow_status.
+create or replace function openclaw.workflow_expire(p_app text, p_limit integer)
+returns bigint
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_now constant bigint := openclaw.now_ms();
+  v_expired bigint;
+begin
+  with late as (
+    select s.workflow_uuid
+    from dbos_system.workflow_status s
+    where s.status in ('ENQUEUED', 'PENDING', 'DELAYED')
+      and s.workflow_deadline_epoch_ms <= v_now
+      and (s.application_name = p_app or s.application_name is null)
+    order by s.workflow_deadline_epoch_ms
+    limit p_limit
+    for no key update skip locked
+  )
+  update dbos_system.workflow_status s
+  set status = 'CANCELLED',
+    owner_xid = null,
+    queue_name = null,
+    deduplication_id = null,
+    started_at_epoch_ms = null,
+    updated_at = v_now,
+    completed_at = v_now
+  from late l
+  where s.workflow_uuid = l.workflow_uuid;
+  get diagnostics v_expired = row_count;
+  return v_expired;
+end
+$$;
+
+-- Claims enqueued workflows that this program knows (p_name), with the fence token p_token for all
+-- of this call. Who was claimed more often than its limit allows ends here, visible and
+-- resumable; so a workflow that kills its executor does not do so for ever.
+-- Locks: workflow_status, skipping what others hold.
+create or replace function openclaw.workflow_claim(
+  p_executor text,
+  p_token text,
+  p_app text,
+  p_version text,
+  p_name text[],
+  p_max_recovery bigint,
+  p_limit integer
+)
+returns table (
+  workflow_uuid text,
+  name text,
+  principal text,
+  serialization text,
+  input text,
+  recovery_attempts bigint,
+  age_ms bigint
+)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_now constant bigint := openclaw.now_ms();
+  v_latest text;
+begin
+  select v.version_name
+  into v_latest
+  from dbos_system.application_versions v
+  where v.application_name = p_app
+    or v.application_name is null
+  order by v.version_timestamp desc
+  limit 1;
+
+  return query
+  with chosen as (
+    select s.workflow_uuid
+    from dbos_system.workflow_status s
+    where s.status = 'ENQUEUED'
+      and s.name = any (p_name)
+      and (s.application_name = p_app or s.application_name is null)
+      and (
+        s.application_version = p_version
+        or (s.application_version is null and coalesce(v_latest, p_version) = p_version)
+      )
+      and (
+        s.queue_name = '_dbos_internal_queue'
+        or exists (select from dbos_system.queues q where q.name = s.queue_name)
+      )
+    order by s.priority, s.created_at
+    limit p_limit
+    for no key update of s skip locked
+  ),
+  claimed as (
+    update dbos_system.workflow_status s
+    set status = case
+        when s.recovery_attempts > p_max_recovery then 'MAX_RECOVERY_ATTEMPTS_EXCEEDED'
+        else 'PENDING'
+      end,
+      owner_xid = case when s.recovery_attempts > p_max_recovery then null else p_token end,
+      executor_id = p_executor,
+      application_version = p_version,
+      application_name = coalesce(s.application_name, p_app),
+      started_at_epoch_ms = case when s.recovery_attempts > p_max_recovery then null else v_now end,
+      recovery_attempts = s.recovery_attempts + 1,
+      updated_at = v_now,
+      completed_at = case when s.recovery_attempts > p_max_recovery then v_now end,
+      queue_name = case when s.recovery_attempts > p_max_recovery then null else s.queue_name end,
+      deduplication_id = case when s.recovery_attempts > p_max_recovery then null else s.deduplication_id end,
+      workflow_deadline_epoch_ms = coalesce(s.workflow_deadline_epoch_ms, v_now + s.workflow_timeout_ms)
+    from chosen c
+    where s.workflow_uuid = c.workflow_uuid
+    returning s.*
+  )
+  select
+    c.workflow_uuid, c.name, c.authenticated_user, c.serialization,
+    coalesce(i.inputs, c.inputs), c.recovery_attempts, v_now - c.created_at
+  from claimed c
+  left join dbos_system.workflow_input i on i.workflow_uuid = c.workflow_uuid
+  where c.status = 'PENDING';
+end
+$$;
+
+-- Leases that have ended: the messages get another try or are dead letters.
+-- Locks: as inbox_retry.
+create or replace function openclaw.inbox_expire_leases(
+  p_app text,
+  p_legacy boolean,
+  p_base_ms bigint,
+  p_max_ms bigint,
+  p_limit integer
+)
+returns table (retried bigint, dead bigint, bells text[])
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_seq bigint[];
+  v_delivery text[];
+begin
+  select array_agg(l.inbox_seq), array_agg(l.delivery_id)
+  into v_seq, v_delivery
+  from (
+    select i.inbox_seq, i.delivery_id
+    from openclaw.inbox i
+    where i.state = 'leased'
+      and i.due_at <= openclaw.now_ms()
+    limit p_limit
+  ) l;
+  if v_seq is null then
+    return query select 0::bigint, 0::bigint, '{}'::text[];
+    return;
+  end if;
+
+  return query
+  select
+    count(*) filter (where r.state = 'ready'),
+    count(*) filter (where r.state = 'dead'),
+    coalesce(
+      array_agg(distinct x.host || '/' || x.executor_id) filter (where x.executor_id is not null),
+      '{}'
+    )
+  from openclaw.inbox_retry(
+    p_app, p_legacy, v_seq, v_delivery, false, true, null, false,
+    'its lease ended without an answer', p_base_ms, p_max_ms
+  ) r
+  left join openclaw.subscription s on s.agent_id = r.agent_id
+  left join openclaw.executor x
+    on x.executor_id = s.executor_id
+    or x.executor_id = r.waiter and r.state = 'dead';
+end
+$$;
+
+-- Messages of DBOS clients that nobody acknowledged in time.
+-- Locks: as message_settle.
+create or replace function openclaw.inbox_expire_foreign(p_app text, p_legacy boolean, p_limit integer)
+returns bigint
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_seq bigint[];
+  v_expired bigint := 0;
+begin
+  select array_agg(l.inbox_seq)
+  into v_seq
+  from (
+    select i.inbox_seq
+    from openclaw.inbox i
+    where i.workflow_uuid is null
+      and i.state in ('ready', 'leased')
+      and i.expires_at <= openclaw.now_ms()
+    order by i.expires_at
+    limit p_limit
+  ) l;
+  if v_seq is not null then
+    select count(*)
+    into v_expired
+    from openclaw.message_settle(
+      p_app, p_legacy, v_seq, array_fill(null::text, array[cardinality(v_seq)]), 'expired',
+      array_fill(null::text, array[cardinality(v_seq)]), null
+    );
+  end if;
+  return v_expired;
+end
+$$;
+
+-- What routeMessage looks at when its time has come: has the message it waits for reached an end?
+-- Expires it where it is time, withdraws it where its mailbox has lost it; otherwise says when to
+-- look again. Settles the workflow itself where it settles the message.
+-- Locks: as message_settle.
+create or replace function openclaw.message_review(
+  p_app text,
+  p_legacy boolean,
+  p_seq bigint
+)
+returns table (state text, again_ms bigint, result text)
+language plpgsql
+set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_inbox openclaw.inbox;
+begin
+  select i.*
+  into v_inbox
+  from openclaw.inbox i
+  where i.inbox_seq = p_seq;
+
+  if v_inbox.state in ('ready', 'leased') then
+    if v_inbox.expires_at <= openclaw.now_ms() then
+      perform openclaw.message_settle(p_app, p_legacy, array[p_seq], array[null], 'expired', array[null], null);
+    elsif not exists (
+      select from dbos_system.notifications n where n.message_uuid = v_inbox.message_uuid
+    ) then
+      perform openclaw.message_settle(
+        p_app, p_legacy, array[p_seq], array[null], 'withdrawn', array[null],
+        'the recipient was deleted'
+      );
+    end if;
+    select i.*
+    into v_inbox
+    from openclaw.inbox i
+    where i.inbox_seq = p_seq;
+  end if;
+
+  return query
+  select
+    coalesce(v_inbox.state, 'withdrawn'),
+    greatest(coalesce(v_inbox.expires_at, 0) - openclaw.now_ms(), 1),
+    format(
+      '{"messageId":%s,"status":"%s","deliveryAttempts":%s,"lastAttemptTime":%s}',
+      to_json(openclaw.message_id(v_inbox.sender, v_inbox.message_uuid)),
+      case v_inbox.state when 'acked' then 'acknowledged' when 'expired' then 'expired' else 'failed' end,
+      v_inbox.attempt,
+      coalesce('"' || openclaw.iso(v_inbox.last_attempt_at) || '"', 'null')
+    );
+end
+$$;
+
+-- Messages that have been ready for a while although somebody is subscribed: a bell was lost, or a
+-- DBOS client sent them, which rings nobody. Also recounts the inboxes that are in use.
+create or replace function openclaw.inbox_overdue(p_grace_ms bigint)
+returns table (bell text)
+language sql
+set search_path = pg_catalog
+as $$
+  select distinct x.host || '/' || x.executor_id
+  from openclaw.subscription s
+  join openclaw.executor x on x.executor_id = s.executor_id
+  where x.ended_at is null
+    and exists (
+      select
+      from openclaw.inbox i
+      where i.agent_id = s.agent_id
+        and i.state = 'ready'
+        and i.due_at <= openclaw.now_ms() - p_grace_ms
+    )
+$$;
+
+create or replace function openclaw.inbox_count()
+returns void
+language sql
+set search_path = pg_catalog
+as $$
+  insert into openclaw.inbox_depth as d (agent_id, depth, counted_at)
+  select i.agent_id, count(*), openclaw.now_ms()
+  from openclaw.inbox i
+  join openclaw.agent a on a.agent_id = i.agent_id
+  where i.state in ('ready', 'leased')
+  group by i.agent_id
+  order by i.agent_id
+  on conflict (agent_id) do update
+  set depth = excluded.depth,
+    counted_at = excluded.counted_at
+$$;

@@ -1,0 +1,4 @@
+-- name: inbox_count
+-- params: 
+-- rows: one
+select openclaw.inbox_count()

@@ -1,0 +1,5 @@
+-- name: inbox_overdue
+-- params: int8
+-- rows: any
+select bell
+from openclaw.inbox_overdue($1)

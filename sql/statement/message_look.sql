@@ -1,0 +1,11 @@
+-- name: message_look
+-- params: text[], int8[]
+-- rows: any
+-- what became of messages: of each the workflow's outcome, and how far its delivery is
+select
+  w.workflow_uuid, w.status, coalesce(o.output, w.output), coalesce(o.error, w.error),
+  b.inbox_seq, b.state, b.attempt, b.handed, b.last_attempt_at
+from unnest($1, $2) as g (id, seq)
+join dbos_system.workflow_status w on w.workflow_uuid = g.id
+left join dbos_system.workflow_output o on o.workflow_uuid = w.workflow_uuid
+left join openclaw.inbox b on b.inbox_seq = g.seq

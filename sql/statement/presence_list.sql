@@ -1,0 +1,17 @@
+-- name: presence_list
+-- params: int8
+-- rows: any
+-- connections, the living first; one is suspect when its last sign of life is older than $1
+select
+  x.executor_id, x.principal_id, x.host, x.client::text, x.started_at, x.seen_at,
+  case
+    when x.ended_at is not null then 'offline'
+    when x.seen_at < openclaw.now_ms() - $1 then 'suspect'
+    else 'online'
+  end
+from openclaw.executor x
+where x.kind = 'session'
+  and x.principal_id is not null
+  and (x.ended_at is null or x.ended_at > openclaw.now_ms() - 300000)
+order by x.ended_at nulls first, x.started_at desc
+limit 1000

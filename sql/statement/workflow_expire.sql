@@ -1,0 +1,4 @@
+-- name: workflow_expire
+-- params: text, int4
+-- rows: one
+select openclaw.workflow_expire($1, $2)

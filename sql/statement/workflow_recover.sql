@@ -1,0 +1,4 @@
+-- name: workflow_recover
+-- params: text[]
+-- rows: one
+select openclaw.workflow_recover($1)

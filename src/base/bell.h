@@ -16,7 +16,8 @@ struct bell {
     char path[108];
 };
 
-/* Makes the directory (0700) where it is missing. */
+/* Makes the directory (0700) where it is missing. On an error bell->fd is -1, so that the waiter can
+ * go on without. Errors: CONFIG (the path is too long), IO. */
 enum error bell_open(struct bell *bell, const char *runtime_dir, const char *executor_id,
                      struct failure *failure) MUST_CHECK;
 void bell_drain(struct bell *bell); /* takes all rings; returns when there are none */

@@ -15,9 +15,10 @@
 struct buffer {
     char *data; /* owned; always NUL-terminated behind len once anything was appended */
     size_t len;
-    size_t capacity;
+    size_t capacity; /* bytes from data on, the NUL included */
     size_t limit; /* bytes */
     bool overflowed;
+    size_t given; /* internal: bytes in front of data that buffer_consume() has given away */
 };
 
 void buffer_init(struct buffer *buffer, size_t limit);

@@ -2,7 +2,8 @@
  *
  * One JSON object per event on stderr, at most LOG_LINE_MAX bytes (websocketd stops reading a
  * longer line and then blocks the child), written by one write(2), never blocking: a line that
- * does not fit into a full pipe is dropped and counted. Ids and sizes, never contents or tokens.
+ * does not fit into a full pipe is dropped, and the next one that gets through says how many
+ * (`dropped`). Ids and sizes, never contents or tokens.
  *
  *   {"ts":"…","level":"info","program":"…","pid":1,"event":"message.accepted","workflow":"…"}
  */
@@ -20,6 +21,9 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_open(const char *program, enum log_level level);
+
+/* Fields that do not fit into the line are left out and "cut":true says so; fields whose text is
+ * absent are left out. An event without fields: log_write(level, "event", NULL, 0). */
 
 /* A field of an event: log_event(LOG_INFO, "sweep", LOG_STR("host", host), LOG_INT("count", 3)) */
 struct log_field {

@@ -30,10 +30,12 @@ bool text_equal(struct text a, struct text b);
 bool text_is(struct text text, const char *string);
 bool text_starts(struct text text, const char *prefix);
 
-/* A whole decimal number within [min, max]; nothing before or after it. */
+/* A whole decimal number within [min, max]; nothing before or after it. Errors: INVALID_REQUEST
+ * (not a number), NUMBER_RANGE. */
 enum error text_int64(struct text text, int64_t min, int64_t max, int64_t *ret_value) MUST_CHECK;
 
 bool utf8_valid(struct text text); /* strict (RFC 3629): no overlong forms, no surrogates; NUL is refused */
+size_t utf8_valid_prefix(struct text text); /* how many bytes from the start are that */
 
 /* Identifiers. All are ASCII, so that no two look alike and none can hide a control character. */
 #define AGENT_ID_MAX    64  /* agents and principals: a letter or digit, then [A-Za-z0-9._-] */

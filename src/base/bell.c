@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/bell.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+/* False where the path does not fit, or the id would lead out of the directory. */
+static bool bell_address(const char *runtime_dir, const char *executor_id,
+                         struct sockaddr_un *ret_address)
+{
+    int len;
+
+    if (!text_is_agent_id(text_of(executor_id)))
+        return false;
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    len = snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "%s/%s.bell", runtime_dir,
+                   executor_id);
+    return len > 0 && (size_t)len < sizeof(ret_address->sun_path);
+}
+
+enum error bell_open(struct bell *bell, const char *runtime_dir, const char *executor_id,
+                     struct failure *failure)
+{
+    struct sockaddr_un address;
+    int fd;
+
+    *bell = (struct bell){.fd = -1};
+    if (!bell_address(runtime_dir, executor_id, &address))
+        return failure_set(failure, ERR_CONFIG,
+                           "no socket can be named %s/%s.bell; choose a shorter RUNTIME_DIR",
+                           runtime_dir, executor_id);
+    if (mkdir(runtime_dir, 0700) < 0 && errno != EEXIST)
+        return failure_set(failure, ERR_IO, "cannot make the directory %s: %s", runtime_dir,
+                           strerror(errno));
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return failure_set(failure, ERR_IO, "no socket for the doorbell: %s", strerror(errno));
+    /* An executor's id is never used twice; what stands there is not somebody else's. */
+    (void)unlink(address.sun_path);
+    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+        int cause = errno;
+
+        (void)close(fd);
+        return failure_set(failure, ERR_IO, "cannot open the doorbell %s: %s", address.sun_path,
+                           strerror(cause));
+    }
+    bell->fd = fd;
+    memcpy(bell->path, address.sun_path, sizeof(bell->path));
+    return OK;
+}
+
+void bell_drain(struct bell *bell)
+{
+    char byte;
+
+    if (bell->fd < 0)
+        return;
+    while (recv(bell->fd, &byte, sizeof(byte), 0) >= 0 || errno == EINTR)
+        ;
+}
+
+void bell_close(struct bell *bell)
+{
+    if (bell->fd < 0)
+        return;
+    (void)unlink(bell->path);
+    (void)close(bell->fd);
+    bell->fd = -1;
+}
+
+void bell_ring(const char *runtime_dir, const char *executor_id)
+{
+    struct sockaddr_un address;
+    int fd;
+
+    if (!bell_address(runtime_dir, executor_id, &address))
+        return;
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    /* A full queue means that the waiter has rings enough. */
+    (void)sendto(fd, "", 0, MSG_NOSIGNAL, (const struct sockaddr *)&address, sizeof(address));
+    (void)close(fd);
+}

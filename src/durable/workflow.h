@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a workflow function is written with.
+ *
+ * A workflow is a C function made of steps. It is called from its top as often as needed; a step
+ * that has a checkpoint returns what it recorded and does not run, so that the function comes to
+ * where it was. Therefore a workflow function itself has no clock, no random, no input, no output
+ * and no SQL: those happen in steps, and the kind of each step is in the name of the call:
+ *
+ *   workflow_step_pure      computes; may run again when a checkpoint was not yet written
+ *   workflow_step_call,     transactional: the effect is SQL, and is committed together with its
+ *   workflow_step_send      checkpoint, exactly once
+ *   workflow_step_external  the effect leaves the database: at least once, with a key by which
+ *                           the other side can tell a repeat
+ *
+ * Checkpoints are written behind, up to a barrier: an external step, an output of a transactional
+ * step that is asked for, parking, the end. Nothing outside sees what is not committed.
+ *
+ * Every call may return an error; the function then returns it at once. Where the engine has
+ * interrupted the run (fenced, cancelled, the database away) that is no outcome of the workflow;
+ * any other error a workflow function returns is: it becomes status ERROR.
+ */
+#ifndef OPENCLAW_DURABLE_WORKFLOW_H
+#define OPENCLAW_DURABLE_WORKFLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/document.h"
+#include "base/error.h"
+#include "db/db.h"
+
+struct workflow;
+
+/* One row of the table of workflows (src/workflow/registry.c). */
+struct workflow_definition {
+    const char *name; /* DBOS workflow name; NULL ends the table */
+    enum error (*run)(struct workflow *workflow);
+    const char *summary; /* one line for people */
+    bool startable;      /* may be started by name: POST /workflows/NAME, workflow.start */
+};
+
+const char *workflow_id(const struct workflow *workflow);
+const char *workflow_principal(const struct workflow *workflow); /* who started it; "" if unknown */
+const struct options *workflow_options(const struct workflow *workflow);
+struct arena *workflow_arena(const struct workflow *workflow); /* lives as long as this run */
+
+/* The first positional argument; NULL where there is none. */
+struct document *workflow_input(const struct workflow *workflow);
+
+/* Inside a step: its own failure, to be filled by failure_set() and returned. */
+struct failure *workflow_failure(struct workflow *workflow);
+
+/* A step's function: fills *ret_output (NULL is JSON null) or returns an error, which is recorded
+ * as the step's error and returned again at every replay. ERR_UNAVAILABLE and the other errors of
+ * class RETRY_LATER are not recorded: the run ends and the workflow is tried again later. */
+typedef enum error workflow_step_function(struct workflow *workflow, void *context,
+                                          struct document **ret_output);
+
+enum error workflow_step_pure(struct workflow *workflow, const char *name,
+                              workflow_step_function *function, void *context,
+                              struct document **ret_output) MUST_CHECK;
+
+/* `key` given to the function by workflow_step_key(): "<workflow id>/<step id>". */
+enum error workflow_step_external(struct workflow *workflow, const char *name,
+                                  workflow_step_function *function, void *context,
+                                  struct document **ret_output) MUST_CHECK;
+const char *workflow_step_key(const struct workflow *workflow);
+
+/* The effect is one statement; it leaves its output (JSON text) in the transaction's setting
+ * openclaw.step_output_<step id>, where <step id> is workflow_next_step(), a parameter of the call
+ * (see sql/statement/agent_provision.sql). With ret_output NULL it is written behind. */
+enum error workflow_step_call(struct workflow *workflow, const char *name,
+                              const struct db_call *call, struct document **ret_output) MUST_CHECK;
+int workflow_next_step(const struct workflow *workflow);
+
+/* The effect is a message in an agent's mailbox; its output is {messageId, inboxSeq}. */
+struct workflow_message {
+    struct text to;      /* agent id */
+    struct text from;    /* principal id */
+    struct text id;      /* notifications.message_uuid, unique in the database */
+    struct text message; /* the envelope, JSON text */
+    const char *waiter;  /* executor to ring when it is settled, or NULL */
+    bool expects_reply;
+    int64_t priority;     /* 0 to 9, 0 first */
+    int64_t max_attempts; /* 1 … */
+    int64_t delay_ms;     /* not delivered before */
+    int64_t ttl_ms;       /* not delivered after */
+};
+enum error workflow_step_send(struct workflow *workflow, const char *name,
+                              const struct workflow_message *message) MUST_CHECK;
+
+/* The last step of a workflow that waits for its message to be settled: parks the workflow for at
+ * most `ttl_ms`. Whoever settles the message (openclaw.message_settle) writes this step's
+ * checkpoint and the workflow's outcome, which is the same value, in one commit; so this call
+ * ends the run, and its return value is the function's. */
+enum error workflow_step_settled(struct workflow *workflow, const char *name, int64_t ttl_ms) MUST_CHECK;
+
+/* Durable sleep (DBOS.sleep): parks until `ms` have passed on the database's clock. */
+enum error workflow_sleep(struct workflow *workflow, int64_t ms) MUST_CHECK;
+
+/* Sets an event (DBOS.setEvent without a step of its own) in the name of the step that ran last;
+ * `value` NULL stands for {"at":<now>}. Written with the next checkpoint. */
+void workflow_event(struct workflow *workflow, const char *key, struct document *value);
+
+/* Ends the workflow with SUCCESS; its return value is the function's. */
+enum error workflow_finish(struct workflow *workflow, struct document *output) MUST_CHECK;
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who speaks, and what it may do. Both come from the database row of the token and from nowhere
+ * else; a client may ask for less, never for more.
+ */
+#ifndef OPENCLAW_GATEWAY_PRINCIPAL_H
+#define OPENCLAW_GATEWAY_PRINCIPAL_H
+
+#include <stdbool.h>
+
+#include "base/text.h"
+#include "db/db.h"
+
+enum scope {
+    SCOPE_SEND = 1 << 0,            /* "send" */
+    SCOPE_INBOX = 1 << 1,           /* "inbox": its own */
+    SCOPE_WORKFLOWS_READ = 1 << 2,  /* "workflows:read": those it started; with operator all */
+    SCOPE_WORKFLOWS_WRITE = 1 << 3, /* "workflows:write" */
+    SCOPE_AGENTS_WRITE = 1 << 4,    /* "agents:write" */
+    SCOPE_OPERATOR = 1 << 5         /* "operator": everything, of everybody */
+};
+
+struct principal {
+    char id[AGENT_ID_MAX + 1];
+    unsigned scopes;       /* of enum scope */
+    char credential_id[64];
+};
+
+/* Looks a token up by its SHA-256. Result: OK, or ERR_UNAUTHORIZED for unknown, expired and
+ * revoked alike. */
+void principal_check_call(struct db_call *call, struct arena *arena, struct text token);
+enum error principal_check_result(struct db_rows *rows, struct failure *failure,
+                                  struct principal *ret_principal) MUST_CHECK;
+/* AUTH_MODE=none: everybody is the principal `id` ("operator" where absent) with every scope. */
+void principal_anybody(struct text id, struct principal *ret_principal);
+
+bool principal_may(const struct principal *principal, enum scope scope); /* operator may all */
+/* Its own inbox with SCOPE_INBOX, any with SCOPE_OPERATOR. */
+bool principal_may_read_inbox(const struct principal *principal, struct text agent_id);
+
+const char *scope_name(enum scope scope);
+unsigned scope_from_name(struct text name); /* 0: no such scope */
+
+/* "Bearer TOKEN" (RFC 6750); absent where it is not that, or too long. */
+struct text bearer_token(struct text authorization);
+/* Is a browser of this Origin allowed (ALLOWED_ORIGINS, compared whole)? Absent: not a browser, yes. */
+bool origin_allowed(const char *allowed_origins, struct text origin);
+
+#endif

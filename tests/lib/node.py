@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The official Node.js clients that tests run against the gateway (tests/node/package.json).
+
+    import node
+
+    node.skip_without("@dbos-inc/dbos-sdk")     # ends the test as skipped, naming what is missing
+    node.run("tests/migration/x.mjs", argument, env={...})      -> subprocess.CompletedProcess
+    node.package("@dbos-inc/dbos-sdk")          its directory
+
+The packages are looked for in $NODE_MODULES_DIR, then in tests/node/node_modules of the build and
+of the source tree; `npm ci` in tests/node puts them there.  Nothing is installed by a test.
+A script gets NODE_MODULES_DIR and loads a package with
+createRequire(`${process.env.NODE_MODULES_DIR}/`): ES imports look only beside the script.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+
+from tap import skip_all
+
+SOURCE = os.environ.get("abs_top_srcdir") or os.path.abspath(
+    os.path.join(os.path.dirname(__file__), "..", "..")
+)
+NODE_MAJOR_MIN = 20  # what @dbos-inc/dbos-sdk asks for
+
+
+def modules():
+    """The node_modules directory, or None."""
+    candidates = [os.environ.get("NODE_MODULES_DIR")]
+    for tree in (os.environ.get("abs_top_builddir"), SOURCE):
+        candidates.append(tree and os.path.join(tree, "tests", "node", "node_modules"))
+    return next((path for path in candidates if path and os.path.isdir(path)), None)
+
+
+def package(name):
+    return os.path.join(modules() or "", name)
+
+
+def _pinned(name):
+    with open(os.path.join(SOURCE, "tests", "node", "package.json"), encoding="utf-8") as file:
+        return json.load(file)["dependencies"][name]
+
+
+def skip_without(*packages):
+    if shutil.which("node") is None:
+        skip_all("node is not installed")
+    version = subprocess.run(["node", "--version"], capture_output=True, encoding="utf-8").stdout
+    if int(version.lstrip("v").split(".")[0]) < NODE_MAJOR_MIN:
+        skip_all(f"node {version.strip()} is older than {NODE_MAJOR_MIN}")
+    for name in packages:
+        try:
+            with open(os.path.join(package(name), "package.json"), encoding="utf-8") as file:
+                installed = json.load(file)["version"]
+        except OSError:
+            skip_all(f"{name} is not installed: run npm ci in tests/node")
+        if installed != _pinned(name):
+            skip_all(f"{name} is {installed}, the tests want {_pinned(name)}: run npm ci")
+
+
+def run(script, *arguments, env=None, timeout=120):
+    """Run a script of the source tree; its output is captured as text."""
+    environment = dict(env or os.environ, NODE_MODULES_DIR=modules())
+    return subprocess.run(
+        ["node", os.path.join(SOURCE, script), *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env=environment,
+        timeout=timeout,
+    )

@@ -9,6 +9,7 @@
  *
  * Whether a failed call may be repeated is said by its error:
  *   ERR_UNAVAILABLE, ERR_SERIALIZATION, ERR_READ_ONLY   it had no effect; later it may succeed
+ *                   (a call that took too long and was cancelled is UNAVAILABLE, SQLSTATE 57014)
  *   ERR_IN_DOUBT    it may have had its effect; our transitions are callable twice with the same
  *                   effect as once, so the same call again re-reads what became of it
  *   anything else   the same call fails again
@@ -36,6 +37,7 @@ struct db_call {
     enum statement statement;
     struct arena *arena;
     unsigned count;
+    enum error error; /* the first misuse while it was built; running it returns it */
     const char *values[STATEMENT_PARAMS_MAX]; /* NULL is SQL null */
 };
 
@@ -46,7 +48,8 @@ void db_add_int(struct db_call *call, int64_t value);
 void db_add_null(struct db_call *call);
 void db_add_bool(struct db_call *call, bool value);
 void db_add_texts(struct db_call *call, const struct text *values, size_t count);
-void db_add_ints(struct db_call *call, const int64_t *values, size_t count); /* DB_INT_NULL is null */
+void db_add_ints(struct db_call *call, const int64_t *values,
+                 size_t count); /* DB_INT_NULL is null */
 void db_add_bools(struct db_call *call, const bool *values, size_t count);
 #define DB_INT_NULL INT64_MIN
 
@@ -74,7 +77,10 @@ struct db;
 /* Once, before the first connection: the schema name put into every statement, time limits. */
 void db_configure(const struct options *options);
 
-enum db_route { DB_POOLED /* DATABASE_URL or PG* */, DB_DIRECT /* DIRECT_DATABASE_URL, else as pooled */ };
+enum db_route {
+    DB_POOLED /* DATABASE_URL or PG* */,
+    DB_DIRECT /* DIRECT_DATABASE_URL, else as pooled */
+};
 
 /* Makes a closed connection; it is opened by the first call that needs it. */
 struct db *db_new(enum db_route route);
@@ -89,10 +95,13 @@ bool db_is_open(const struct db *db);
 enum error db_run(struct db *db, const struct db_call *call, struct failure *failure,
                   struct db_rows **ret_rows) MUST_CHECK;
 
-/* A transaction, sticky and pipelined: begin, call, call, …, commit go out together; each call
- * after the first failure does nothing; db_tx_commit() waits, reports the first failure, and has
- * committed if and only if it returns OK. ret_rows (may be NULL) are filled by the commit. At
- * most DB_TX_CALLS_MAX calls. */
+/* A transaction (READ COMMITTED), sticky and pipelined: begin, call, call, …, commit go out
+ * together; each call after the first failure does nothing; db_tx_commit() waits, reports the
+ * first failure, and has committed if it returns OK, may have on ERR_IN_DOUBT, has not on any
+ * other. So that a wrong number of rows is no commit either, the commit waits for the answers
+ * (one more round trip) where a statement declares `rows: one` or `optional`. ret_rows (may be
+ * NULL) are filled by the commit, in the arena of the call. At most DB_TX_CALLS_MAX calls; the
+ * calls and their arenas must live until the commit. */
 #define DB_TX_CALLS_MAX 32
 struct db_tx;
 struct db_tx *db_tx_begin(struct db *db, struct arena *arena);
@@ -101,8 +110,9 @@ enum error db_tx_commit(struct db_tx *tx, struct failure *failure) MUST_CHECK;
 
 /* ---- without blocking ------------------------------------------------------------------- */
 
-/* Starts a call (connecting first where needed) and returns at once. One call at a time; `call`
- * and its arena must live until it is done. The time limit is DB_TIMEOUT_MS. */
+/* Starts a call (connecting first where needed) and returns at once (libpq resolves a host's name
+ * while it waits, so name it by address or socket). One call at a time; `call` and its arena must
+ * live until it is done. The time limit is DB_TIMEOUT_MS; then the connection is closed. */
 void db_start(struct db *db, const struct db_call *call);
 bool db_busy(const struct db *db);
 /* For poll(2): the descriptor (-1: none), POLLIN/POLLOUT, and when to call db_advance at the
@@ -121,19 +131,24 @@ struct db_pool;
 struct db_pool *db_pool_new(size_t size);
 void db_pool_free(struct db_pool *pool);
 /* Waits at most DB_TIMEOUT_MS for a free connection; then ERR_OVERLOADED. */
-enum error db_pool_take(struct db_pool *pool, struct failure *failure, struct db **ret_db) MUST_CHECK;
+enum error db_pool_take(struct db_pool *pool, struct failure *failure,
+                        struct db **ret_db) MUST_CHECK;
 void db_pool_give(struct db_pool *pool, struct db *db);
 struct db *db_pool_try(struct db_pool *pool); /* NULL where none is free */
 
 /* ---- scripts, for gatewayctl migrate ---------------------------------------------------- */
 
-/* Runs a script of several statements as it stands (simple protocol), the schema name replaced. */
+/* Runs a script of several statements as it stands (simple protocol: one transaction unless it
+ * says begin itself), the schema name replaced. May take ten minutes: it waits for locks. */
 enum error db_run_script(struct db *db, const char *script, struct failure *failure) MUST_CHECK;
 
-/* Parses and plans every statement of the list against the migrated schema, runs none; reports
- * each that fails through `report`. For the test that prepares them all, and for the doctor. */
-enum error db_prepare_all(struct db *db, void (*report)(void *context, const char *statement,
-                                                        const struct failure *failure),
+/* Has the server parse and describe every statement of the list against the migrated schema, runs
+ * none; reports each that fails, whose parameters are not of the declared types, or that returns
+ * columns though it declares `rows: none`. For the test that prepares them all, and the doctor.
+ * The error is that of the first that failed. */
+enum error db_prepare_all(struct db *db,
+                          void (*report)(void *context, const char *statement,
+                                         const struct failure *failure),
                           void *context, struct failure *failure) MUST_CHECK;
 
 #endif

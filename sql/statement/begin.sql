@@ -1,0 +1,4 @@
+-- name: begin
+-- params: none
+-- rows: none
+begin isolation level read committed

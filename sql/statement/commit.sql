@@ -1,0 +1,4 @@
+-- name: commit
+-- params: none
+-- rows: none
+commit

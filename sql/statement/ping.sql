@@ -1,0 +1,5 @@
+-- name: ping
+-- params: none
+-- rows: one
+-- Does the database answer?
+select 1

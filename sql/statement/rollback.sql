@@ -1,0 +1,4 @@
+-- name: rollback
+-- params: none
+-- rows: none
+rollback

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of this folder share, and nobody else includes: a connection and the exchange
+ * that is under way on it.
+ *
+ * There is one implementation of talking to the server: exchange_advance(), which goes as far as
+ * it can without blocking. Waiting (exchange_run) is a poll(2) loop around it.
+ */
+#ifndef OPENCLAW_DB_INTERNAL_H
+#define OPENCLAW_DB_INTERNAL_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db/db.h"
+
+#define DB_TIMEOUT_MS_DEFAULT 5000
+#define DB_SCRIPT_TIMEOUT_MS  600000 /* migrations wait for locks and build indexes */
+#define DB_CANCEL_MS          1000   /* how long the answer to a cancel request is waited for */
+
+/* ---- settings.c --------------------------------------------------------------------------- */
+
+struct db_settings {
+    const char *url;        /* NULL: libpq's PG* variables */
+    const char *direct_url; /* NULL: as url */
+    const char *schema;
+    int64_t timeout_ms;
+};
+
+const struct db_settings *db_settings(void);
+/* The statement with the schema's name put in. */
+const char *settings_statement(enum statement statement);
+/* Puts the schema's name in place of the identifier dbos_system. malloc'd. */
+char *settings_replace_schema(const char *sql, const char *schema);
+
+/* ---- exchange.c --------------------------------------------------------------------------- */
+
+/* What is sent, and one answer each. */
+enum item_kind {
+    ITEM_STATEMENT, /* a call, begin, commit or rollback */
+    ITEM_SCRIPT,    /* simple protocol; any number of answers, the first error counts */
+    ITEM_PREPARE,   /* the unnamed statement: parse only */
+    ITEM_DESCRIBE,  /* what the server understood of it */
+    ITEM_FLUSH,     /* asks for the answers up to here; has none of its own */
+    ITEM_SYNC       /* the end of an implicit transaction block of the pipeline */
+};
+
+struct item {
+    enum item_kind kind;
+    const char *name; /* for messages */
+    const char *text;
+    const struct statement_info *info; /* NULL: script */
+    const char *const *values;
+    PGresult *result; /* owned; the first error, else the last answer */
+    bool answered;
+};
+
+/* Transactions are the longest: begin, the calls, flush, commit, sync, rollback, sync. */
+#define EXCHANGE_ITEMS_MAX (DB_TX_CALLS_MAX + 8)
+
+enum exchange_phase {
+    PHASE_IDLE,
+    PHASE_CONNECT,
+    PHASE_ANSWER, /* sending, and reading as answers come */
+    PHASE_DONE    /* the outcome has not been fetched yet */
+};
+
+struct exchange {
+    struct item items[EXCHANGE_ITEMS_MAX];
+    unsigned count; /* items there are */
+    unsigned sent;  /* of them, given to libpq */
+    unsigned read;  /* of them, answered wholly */
+    bool pipelined;
+    bool transaction;   /* on failure roll back; hold_at and commit_at have a meaning */
+    unsigned hold_at;   /* items of the first flight; what follows waits for their answers */
+    unsigned commit_at; /* the item that is the commit */
+    bool failed;        /* an item was answered with an error or a wrong number of rows */
+    bool lost;          /* the connection broke, or was given up */
+    bool flushed;       /* what was given to libpq last is with the kernel */
+    bool cancelled;     /* the time was up, and the server was asked to stop */
+    int64_t timeout_ms;
+    struct failure failure; /* the first one */
+};
+
+struct db {
+    enum db_route route;
+    PGconn *conn; /* NULL: closed */
+    bool ready;   /* connected wholly */
+    enum exchange_phase phase;
+    bool may_block; /* exchange_run is waiting: PQcancel is allowed */
+    short poll_events;
+    int64_t deadline;
+    int64_t connect_deadline;
+    const struct db_call *call; /* of db_start */
+    struct exchange exchange;
+};
+
+/* Prepares an empty exchange on an idle connection. */
+void exchange_init(struct db *db, bool pipelined);
+struct item *exchange_add(struct db *db, enum item_kind kind);
+void exchange_add_call(struct db *db, const struct db_call *call);
+void exchange_add_control(struct db *db, enum statement statement); /* without parameters */
+/* Begins: connects or sends. Ends in PHASE_DONE at the latest after timeout_ms. */
+void exchange_start(struct db *db, int64_t timeout_ms);
+/* Ends it before it began. */
+void exchange_refuse(struct db *db, const struct failure *failure);
+bool exchange_advance(struct db *db); /* true: PHASE_DONE */
+int64_t exchange_deadline(const struct db *db);
+void exchange_run(struct db *db); /* waits until PHASE_DONE */
+/* Back to PHASE_IDLE; what results are still owned by the items are cleared. */
+void exchange_end(struct db *db);
+
+/* ---- connection.c ------------------------------------------------------------------------- */
+
+enum error connection_start(struct db *db, struct failure *failure) MUST_CHECK;
+bool connection_is_stale(struct db *db);
+void connection_cancel(struct db *db);
+
+/* ---- outcome.c ---------------------------------------------------------------------------- */
+
+/* Fill `failure` from an error answer, or from a connection that broke (`sent`: after something
+ * was given to it). The detail holds neither values nor passwords. */
+enum error outcome_of_result(struct failure *failure, const char *name, const PGresult *result);
+enum error outcome_of_loss(struct failure *failure, const char *name, const PGconn *conn,
+                           const PGresult *result, bool sent);
+bool outcome_is_fatal(const PGresult *result); /* the server or pooler ends the connection */
+/* ERR_CARDINALITY where the number of rows is not what the statement declares. */
+enum error outcome_check_rows(struct failure *failure, const struct statement_info *info,
+                              const PGresult *result) MUST_CHECK;
+
+/* ---- rows.c ------------------------------------------------------------------------------- */
+
+/* Takes the item's result over; it is cleared with the arena. */
+struct db_rows *rows_take(struct arena *arena, struct item *item);
+
+/* ---- run.c -------------------------------------------------------------------------------- */
+
+/* ERR_INTERNAL, ERR_INVALID_ENCODING where the call does not fit its statement. */
+enum error call_check(const struct db_call *call, struct failure *failure) MUST_CHECK;
+
+#endif

@@ -1,0 +1,4 @@
+-- name: test_backend
+-- params: none
+-- rows: one
+select pg_backend_pid()

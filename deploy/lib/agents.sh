@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+# The quick start's agents, what a client needs to know, and the demonstration.
+
+# A token is shown once; it is kept in $etc/tokens (0600). Where that file was lost the token is rotated.
+provision_agents() {
+    local name token
+    touch "$etc/tokens" && chmod 600 "$etc/tokens"
+    for name in alice bob operator; do
+        grep -q "^$name " "$etc/tokens" && continue
+        token=$(new_token "$name") || fail "no token for $name"
+        echo "$name $token" >>"$etc/tokens"
+        note "$name"
+    done
+}
+
+new_token() {
+    local answer scope=()
+    [ "$1" = operator ] && scope=(--scopes operator)
+    answer=$(ctl --json agent add "$1" "${scope[@]}" 2>>"$log_dir/agents.log") ||
+        answer=$(ctl --json agent rotate "$1" 2>>"$log_dir/agents.log") || return 1
+    sed -n 's/.*"token" *: *"\([^"]*\)".*/\1/p' <<<"$answer" | grep .
+}
+
+token_of() { sed -n "s/^$1 //p" "$etc/tokens"; }
+
+write_client_environment() {
+    secret_file '' "$env_file" <<END
+GATEWAY_URL=http://$HOST:$PORT
+GATEWAY_WS_URL=ws://$HOST:$PORT/
+DATABASE_URL=postgresql://openclaw_gateway:$gateway_password@127.0.0.1:$pooler_port/$DATABASE
+DIRECT_DATABASE_URL=postgresql://openclaw_owner:$owner_password@127.0.0.1:$postgres_port/$DATABASE
+ALICE_TOKEN=$(token_of alice)
+BOB_TOKEN=$(token_of bob)
+OPERATOR_TOKEN=$(token_of operator)
+GATEWAYCTL=$bin/gatewayctl
+GATEWAY_ENV=$etc/gateway.env
+END
+}
+
+run_demo() {
+    local python
+    python=$(find_python) || fail 'no python3 that has the module websocket (python3-websocket)'
+    current_log=''
+    "$python" "$root/deploy/demo.py" "$env_file" || fail 'the demonstration did not go through; see above'
+}

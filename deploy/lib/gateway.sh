@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+# The gateway's own programs, websocketd and lighttpd.
+
+MAX_SESSIONS=${MAX_SESSIONS:-1200}    # websocketd's children; above it a client gets 429
+# Added to a session's time to leave (websocketd: 100 ms, then SIGINT, SIGTERM, SIGKILL)
+SESSION_CLOSE_MS=1000
+
+find_program() {
+    local candidate
+    for candidate in "/usr/sbin/$1" "/usr/bin/$1" "$(command -v "$1")"; do
+        [ -x "$candidate" ] && echo "$candidate" && return 0
+    done
+    fail "$1 is not installed"
+}
+
+PROGRAMS=(openclaw-gateway-http openclaw-gateway-session openclaw-gateway-sweeper gatewayctl)
+
+# stage_programs BUILD-DIR: what runs is a copy, so that the next `make` does not change it halfway and
+# the service users need not reach the clone
+stage_programs() {
+    local name
+    for name in "${PROGRAMS[@]}"; do
+        [ -x "$1/$name" ] || fail "$1/$name was not built"
+        cmp -s "$1/$name" "$bin/$name" && continue
+        cp "$1/$name" "$bin/$name.new" && chmod 755 "$bin/$name.new" && mv -f "$bin/$name.new" "$bin/$name" ||
+            fail "cannot copy $name to $bin"
+    done
+}
+
+# render TEMPLATE: the file with what stands between at-signs replaced
+render() {
+    local name arguments=()
+    local -A values=(
+        [HOST]=$HOST [PORT]=$PORT [WS_PORT]=$websocketd_port
+        [EMPTY_DIR]=$state/lighttpd/empty [UPLOAD_DIR]=$state/lighttpd/upload
+        [HTTP_SOCKET]=$run/gateway/http.sock
+        [DATABASE]=$DATABASE [PG_SOCKET_DIR]=$run/postgres [PG_PORT]=$postgres_port
+        [POOLER_PORT]=$pooler_port [POOLER_SOCKET_DIR]=$run/pooler [ETC]=$etc
+        [POOL_GATEWAY]=$POOL_GATEWAY [POOL_SWEEPER]=$POOL_SWEEPER [MAX_CLIENTS]=$MAX_CLIENTS
+    )
+    for name in "${!values[@]}"; do
+        arguments+=(-e "s|@$name@|${values[$name]}|g")
+    done
+    sed "${arguments[@]}" "$1"
+}
+
+# environment_file POOLER-NAME ROLE: gateway.env for one side of the pooler. No password: see database.sh.
+environment_file() {
+    cat <<END
+# written by deploy/quickstart at every start; put settings of your own into $etc/gateway.local.env
+HOST=$HOST
+PORT=$PORT
+DATABASE_URL=postgresql://$2@/$1?host=$run/pooler&port=$pooler_port
+DIRECT_DATABASE_URL=postgresql://$2@/$DATABASE?host=$run/postgres&port=$postgres_port
+RUNTIME_DIR=$run/gateway/bells
+HTTP_SOCKET=$run/gateway/http.sock
+END
+    [ ! -r "$etc/gateway.local.env" ] || cat "$etc/gateway.local.env"
+}
+
+write_environment() {
+    environment_file "$DATABASE" openclaw_gateway | secret_file "$web_user" "$etc/gateway.env"
+    environment_file "${DATABASE}_sweeper" openclaw_sweeper | secret_file "$web_user" "$etc/sweeper.env"
+    current_log=''
+    quietly "$log_dir/configuration.log" "$bin/gatewayctl" --config "$etc/gateway.env" --check-config
+    quietly "$log_dir/configuration.log" "$bin/gatewayctl" --config "$etc/sweeper.env" --check-config
+}
+
+# ctl ARGUMENT...: gatewayctl as the gateway's own role, through the pooler
+ctl() { env -u DATABASE_URL -u DIRECT_DATABASE_URL GATEWAY_ENV="$etc/gateway.env" "$bin/gatewayctl" "$@"; }
+
+migrate() {
+    quietly "$log_dir/migrate.log" env GATEWAY_ENV="$etc/gateway.env" \
+        "DATABASE_URL=$(owner_socket_url)" "DIRECT_DATABASE_URL=$(owner_socket_url)" "$bin/gatewayctl" migrate
+}
+
+owner_socket_url() { echo "postgresql://openclaw_owner@/$DATABASE?host=$run/postgres&port=$postgres_port"; }
+
+start_responder() {
+    define_service http "$web_user" TERM 40 "GATEWAY_ENV=$etc/gateway.env" -- "$bin/openclaw-gateway-http"
+    current_log=$log_dir/http.log
+    start_service http
+    wait_until 20 'the responder' test -S "$run/gateway/http.sock"
+}
+
+start_sweeper() {
+    define_service sweeper "$web_user" TERM 20 "GATEWAY_ENV=$etc/sweeper.env" -- "$bin/openclaw-gateway-sweeper"
+    current_log=$log_dir/sweeper.log
+    start_service sweeper
+}
+
+start_websocketd() {
+    define_service websocketd "$web_user" TERM 10 "GATEWAY_ENV=$etc/gateway.env" -- \
+        "$(find_program websocketd)" --address=127.0.0.1 --port="$websocketd_port" --maxforks="$MAX_SESSIONS" \
+        --passenv=GATEWAY_ENV,PATH,LC_ALL --closems="$SESSION_CLOSE_MS" --loglevel=error \
+        "$bin/openclaw-gateway-session"
+    current_log=$log_dir/websocketd.log
+    start_service websocketd
+    wait_until 10 websocketd port_in_use "$websocketd_port"
+}
+
+start_front() {
+    folder 700 "$web_user" "$state/lighttpd/empty" "$state/lighttpd/upload"
+    if ! is_running lighttpd && port_in_use "$PORT"; then
+        current_log=''
+        fail "port $PORT is in use by another program; choose another: PORT=18790 deploy/quickstart"
+    fi
+    render "$root/deploy/lighttpd.conf.in" >"$etc/lighttpd.conf.new"
+    mv -f "$etc/lighttpd.conf.new" "$etc/lighttpd.conf"
+    chmod 644 "$etc/lighttpd.conf"
+    define_service lighttpd "$web_user" TERM 10 -- "$(find_program lighttpd)" -D -f "$etc/lighttpd.conf"
+    current_log=$log_dir/lighttpd.log
+    start_service lighttpd
+    wait_until 10 lighttpd port_in_use "$PORT"
+}
+
+gateway_ready() { curl -fsS -m 5 -o /dev/null "http://$HOST:$PORT/readyz"; }

@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""kill -9 of every process of the stack, one after the other: it is back within a second, and what was
+accepted before is delivered after."""
+
+import os
+import signal
+import sys
+import time
+
+from stack import Stack, skip_without_stack, wait
+from tap import Tap, diagnose
+
+HEALED_SECONDS = 1.0
+# PostgreSQL replays its log and PgBouncer finds it again
+POSTGRES_SECONDS = 5.0
+
+
+def answers(stack):
+    try:
+        return stack.http("GET", "/readyz", timeout=2)[0] == 200
+    except OSError:
+        return False
+
+
+def websocket_answers(stack):
+    try:
+        stack.connect("alice").close()
+        return True
+    except Exception:  # whatever is not up yet
+        return False
+
+
+def check_service(tap, stack, name):
+    limit = POSTGRES_SECONDS if name == "postgres" else HEALED_SECONDS
+    began = time.monotonic()
+    dead = stack.kill(name)
+    stack.wait_running(name, not_pid=dead)
+    back = time.monotonic() - began
+    wait(lambda: answers(stack), f"the gateway is ready after {name} was killed")
+    wait(lambda: websocket_answers(stack), f"and takes WebSockets after {name} was killed")
+    healed = time.monotonic() - began
+    tap.ok(back < HEALED_SECONDS, f"{name}: killed, started again within {HEALED_SECONDS:.0f} s")
+    tap.ok(healed < limit + 1, f"{name}: the gateway answers again", f"after {healed:.2f} s")
+    diagnose(f"{name}: process back after {back:.2f} s, gateway whole after {healed:.2f} s")
+
+
+def check_supervisor(tap, stack, name):
+    supervisor, service = stack.supervisor(name), stack.pid(name)
+    os.kill(supervisor, signal.SIGKILL)
+    wait(lambda: stack.supervisor(name) not in (None, supervisor), f"{name}'s supervisor is replaced")
+    stack.wait_running(name)
+    tap.equal(stack.pid(name), service, f"{name}: its supervisor killed and replaced, itself untouched")
+    again = stack.kill(name)
+    stack.wait_running(name, not_pid=again)
+    tap.ok(True, f"{name}: and the new supervisor does its work")
+
+
+def send(stack, content):
+    def once():
+        try:
+            status, answer, _ = stack.http(
+                "POST",
+                "/messages",
+                {"to": "bob", "content": content},
+                stack.tokens["alice"],
+                {"Idempotency-Key": content.replace(" ", "-")},
+            )
+        except OSError:
+            return None
+        return answer if status == 200 else None
+
+    return wait(once, f"{content!r} is accepted")
+
+
+def check_nothing_lost(tap, stack, names):
+    """Accepted while bob is away, delivered after everything has been killed since."""
+    for name in names:
+        send(stack, f"before {name}")
+        dead = stack.kill(name)
+        stack.wait_running(name, not_pid=dead)
+    wait(lambda: answers(stack), "the gateway is ready")
+    wait(lambda: websocket_answers(stack), "and takes WebSockets")
+    expected = [f"before {name}" for name in names]
+    received = []
+    with stack.connect("bob") as bob:
+        bob.request("inbox.subscribe", {"inbox": "bob", "maxInFlight": 100})
+        while len(received) < len(expected):
+            message = bob.event("inbox.message")
+            received.append(message["content"])
+            bob.request("inbox.ack", {"deliveryIds": [message["deliveryId"]]})
+    tap.equal(received, expected, "nothing accepted is lost, and the order is kept")
+    unfinished = "select count(*) from dbos_system.workflow_status where name = 'routeAgentMessage'"
+    unfinished += " and status <> 'SUCCESS'"
+    wait(lambda: stack.value(unfinished) == "0", "every workflow ends")
+    tap.equal(stack.value(unfinished), "0", "every workflow has ended well")
+
+
+def main():
+    skip_without_stack()
+    tap = Tap()
+    with Stack() as stack:
+        for name in stack.SERVICES:
+            check_service(tap, stack, name)
+        for name in ("postgres", "http", "websocketd", "sweeper"):
+            check_supervisor(tap, stack, name)
+        keeper = stack.supervisor("keeper")
+        os.kill(keeper, signal.SIGKILL)
+        wait(lambda: stack.supervisor("keeper") not in (None, keeper), "the keeper's supervisor")
+        tap.ok(True, "the keeper's own supervisor is replaced")
+        check_nothing_lost(tap, stack, [n for n in stack.SERVICES if n != "keeper"])
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -47,24 +47,32 @@ struct document_limits {
 #define DOCUMENT_DEPTH_MAX  32
 #define DOCUMENT_VALUES_MAX 20000
 
-/* Errors: TOO_LARGE, INVALID_JSON, INVALID_ENCODING, DUPLICATE_KEY, TOO_DEEP, TOO_MANY_KEYS,
+/* `limits` may be NULL: DOCUMENT_DEPTH_MAX, DOCUMENT_VALUES_MAX, any size. A depth beyond 256 counts
+ * as that. Errors: TOO_LARGE, INVALID_JSON, INVALID_ENCODING, DUPLICATE_KEY, TOO_DEEP, TOO_MANY_KEYS,
  * NUMBER_RANGE; `failure` says at which byte. Source: RFC 8259, RFC 3629. */
 enum error document_parse(struct arena *arena, struct text text,
                           const struct document_limits *limits, struct failure *failure,
                           struct document **ret_document) MUST_CHECK;
 
 /* Finds the end of the first JSON value in a stream of bytes in which values may span lines and
- * several may stand on one line (protocol.md, websocketd). Feed it bytes as they come. */
+ * several may stand on one line (protocol.md, websocketd). Feed it bytes as they come. It starts
+ * as {0}; its members are its own. */
 struct document_framer {
     unsigned depth;
     bool in_string, escaped, started;
+    char last;      /* kind of what stood last: a bracket, comma, colon, quote, or '0' for the rest */
     size_t scanned; /* bytes of the pending value looked at so far */
+    size_t line;    /* where its latest line begins; 0: it is still on its first */
 };
 enum document_frame { FRAME_MORE, FRAME_VALUE, FRAME_BAD };
-/* Looks at pending[framer->scanned …]. FRAME_VALUE: *ret_len bytes from the start are one
- * candidate value (to be parsed; leading white space included) and the framer is reset.
- * FRAME_BAD: what stands there cannot begin or continue an object or array; *ret_len bytes, up
- * to and including the next newline (or all), are to be dropped, and the framer is reset. */
+/* Looks at pending[framer->scanned …]; `pending` begins where the last answer left it. FRAME_VALUE:
+ * *ret_len bytes from the start are one candidate value (to be parsed; leading white space
+ * included) and the framer is reset. FRAME_BAD: what stands there cannot begin or continue an
+ * object or array, or is nested too deeply; *ret_len bytes are to be dropped, and the framer is
+ * reset. That is all up to the line in which the fault stands, where the value began on an earlier
+ * one (a value that was cut off does not take its successor along); else up to and including the
+ * next newline (or all). So one bad value of many lines may give several FRAME_BAD in a row: answer
+ * the first of a run. */
 enum document_frame document_framer_scan(struct document_framer *framer, struct text pending,
                                          unsigned depth_max, size_t *ret_len);
 
@@ -81,10 +89,12 @@ struct text document_get_string(const struct document *object, const char *key);
 struct document *document_object(struct arena *arena);
 struct document *document_array(struct arena *arena);
 struct document *document_null(struct arena *arena);
-struct document *document_from_text(struct arena *arena, struct text text); /* a JSON string; absent gives null */
+/* A JSON string; absent gives null; bytes that are not UTF-8 become U+FFFD. */
+struct document *document_from_text(struct arena *arena, struct text text);
 struct document *document_from_int(struct arena *arena, int64_t value);
 struct document *document_from_bool(struct arena *arena, bool value);
-/* JSON text that is known to be valid (from the database) stands in the output as it is. */
+/* JSON text that is known to be valid (from the database) stands in the output as it is, on one line.
+ * Its kind is known, but it cannot be looked into. Absent gives null. */
 struct document *document_from_json(struct arena *arena, struct text json);
 /* Copies a value of another document (or NULL: null) into this arena. */
 struct document *document_copy(struct arena *arena, const struct document *document);
@@ -98,7 +108,8 @@ struct document *document_put_int(struct document *object, const char *key, int6
 struct document *document_put_bool(struct document *object, const char *key, bool value);
 struct document *document_append(struct document *array, struct document *value);
 
-/* Compact text, NUL-terminated, in the arena. */
+/* Compact text, NUL-terminated, in the arena; absent where the document is. Not for a document that
+ * two threads share: json-c writes into it. */
 struct text document_text(struct arena *arena, const struct document *document);
 
 #endif

@@ -219,8 +219,8 @@ class Server:
         reader = csv.reader(io.StringIO(self._psql(["--csv", "-f", "-"], database, user, sql)))
         names = next(reader, [])
         return [
-            {name: None if cell == NULL else cell for name, cell in zip(names, line)}
-            for line in reader
+            {name: None if cell == NULL else cell for name, cell in zip(names, line or [""])}
+            for line in reader  # an empty line is one empty string
         ]
 
     def value(self, sql, database="postgres", user=None):

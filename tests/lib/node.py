@@ -3,9 +3,11 @@
 
     import node
 
-    node.skip_without("@dbos-inc/dbos-sdk")     # ends the test as skipped, naming what is missing
+    node.skip_without(node.SDK)                 # ends the test as skipped, naming what is missing
+    node.missing(node.SDK)                      the same as a sentence, or None
+    node.dbos_schema(url, "-s", "dbos_system")  the official CLI makes its schema
     node.run("tests/migration/x.mjs", argument, env={...})      -> subprocess.CompletedProcess
-    node.package("@dbos-inc/dbos-sdk")          its directory
+    node.package(node.SDK)                      its directory
 
 The packages are looked for in $NODE_MODULES_DIR, then in tests/node/node_modules of the build and
 of the source tree; `npm ci` in tests/node puts them there.  Nothing is installed by a test.
@@ -23,6 +25,7 @@ from tap import skip_all
 SOURCE = os.environ.get("abs_top_srcdir") or os.path.abspath(
     os.path.join(os.path.dirname(__file__), "..", "..")
 )
+SDK = "@dbos-inc/dbos-sdk"
 NODE_MAJOR_MIN = 20  # what @dbos-inc/dbos-sdk asks for
 
 
@@ -43,20 +46,39 @@ def _pinned(name):
         return json.load(file)["dependencies"][name]
 
 
-def skip_without(*packages):
+def missing(*packages):
+    """Why these packages cannot be used, or None."""
     if shutil.which("node") is None:
-        skip_all("node is not installed")
+        return "node is not installed"
     version = subprocess.run(["node", "--version"], capture_output=True, encoding="utf-8").stdout
     if int(version.lstrip("v").split(".")[0]) < NODE_MAJOR_MIN:
-        skip_all(f"node {version.strip()} is older than {NODE_MAJOR_MIN}")
+        return f"node {version.strip()} is older than {NODE_MAJOR_MIN}"
     for name in packages:
         try:
             with open(os.path.join(package(name), "package.json"), encoding="utf-8") as file:
                 installed = json.load(file)["version"]
         except OSError:
-            skip_all(f"{name} is not installed: run npm ci in tests/node")
+            return f"{name} is not installed: run npm ci in tests/node"
         if installed != _pinned(name):
-            skip_all(f"{name} is {installed}, the tests want {_pinned(name)}: run npm ci")
+            return f"{name} is {installed}, the tests want {_pinned(name)}: run npm ci"
+    return None
+
+
+def skip_without(*packages):
+    reason = missing(*packages)
+    if reason:
+        skip_all(reason)
+
+
+def dbos_schema(*arguments):
+    """Run the official `dbos schema` with these arguments; its output."""
+    command = ["node", os.path.join(package(SDK), "dist", "src", "cli", "cli.js"), "schema"]
+    result = subprocess.run(
+        [*command, *arguments], capture_output=True, encoding="utf-8", timeout=120
+    )
+    if result.returncode != 0:
+        raise RuntimeError(f"dbos schema failed:\n{result.stdout}{result.stderr}")
+    return result.stdout
 
 
 def run(script, *arguments, env=None, timeout=120):

@@ -71,5 +71,6 @@ class _Raises:
         if not issubclass(kind, self.exception):
             return False
         got = {name: getattr(error, name, None) for name in self.attributes}
-        self.tap.ok(got == self.attributes, self.name, f"{got}, expected {self.attributes}\n{error}")
+        detail = f"{got}, expected {self.attributes}\n{error}"
+        self.tap.ok(got == self.attributes, self.name, detail)
         return True

@@ -10,7 +10,6 @@ there, the SDK's own migrations make the old version, and ours take it to 123.
 import glob
 import os
 import re
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -24,8 +23,6 @@ from tap import Tap, diagnose
 SCHEMA = schema.DBOS_SCHEMA
 VERSION = 123
 UPGRADES_FROM = 100
-SDK = "@dbos-inc/dbos-sdk"
-CLI = os.path.join("dist", "src", "cli", "cli.js")
 
 VACUUM = "dead rows of a hot table are vacuumed by number, not by a fifth of the table"
 
@@ -54,17 +51,9 @@ ALLOWED = [
 ]
 
 
-def dbos(*arguments):
-    command = ["node", os.path.join(node.package(SDK), CLI), "schema", *arguments]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
-    if result.returncode != 0:
-        raise RuntimeError(f"dbos schema failed:\n{result.stdout}{result.stderr}")
-    return result.stdout
-
-
 def sdk_migrations():
     """{version: SQL}, as the SDK prints them for psql."""
-    script = dbos("--print-migrations", "all", "-s", SCHEMA)
+    script = node.dbos_schema("--print-migrations", "all", "-s", SCHEMA)
     parts = re.split(r"^-- Migration (\d+).*$", script, flags=re.MULTILINE)
     return {int(number): sql for number, sql in zip(parts[1::2], parts[2::2])}
 
@@ -143,12 +132,12 @@ def check_upgrades(tap, cluster, theirs, fresh):
 
 def main():
     skip_without("initdb", "psql")
-    node.skip_without(SDK)
+    node.skip_without(node.SDK)
     tap = Tap()
     with Cluster() as cluster:
         for database in ("theirs", "exact", "ours"):
             cluster.create_database(database)
-        dbos(cluster.url("theirs"), "-s", SCHEMA)
+        node.dbos_schema(cluster.url("theirs"), "-s", SCHEMA)
         theirs = catalog.read(cluster, "theirs", SCHEMA)
         tap.ok(len(theirs) > 150, f"the SDK made {len(theirs)} objects")
 

@@ -86,7 +86,7 @@ declare
   v_live integer[] := '{}';
   v_refused integer[] := '{}';
   v_reasons text[] := '{}';
-  v_sent_of integer[] := '{}';
+  v_repeated integer[] := '{}';
   v_sent_seq bigint[] := '{}';
   v_missing text;
 begin
@@ -220,12 +220,51 @@ begin
         and w.status = 'PENDING'
         and w.ord <> all (v_refused)
     ) x;
+
+    -- a token's checkpoint that is there already was written by this call made before
+    select coalesce(array_agg(distinct g.of_ord), '{}')
+    into v_repeated
+    from (
+      select t.of_ord, t.id
+      from unnest(p_step_of, p_step_id) as t (of_ord, id)
+      union all
+      select t.of_ord, t.id
+      from unnest(p_send_of, p_send_step) as t (of_ord, id)
+    ) g
+    join dbos_system.operation_outputs o
+      on o.workflow_uuid = p_id[g.of_ord]
+      and o.function_id = g.id
+    where g.of_ord = any (v_live);
+
+    v_live := array(select l from unnest(v_live) l where l <> all (v_repeated));
   end if;
 
   v_live := v_live || v_started;
 
   if cardinality(v_live) > 0 then
     if cardinality(p_send_of) > 0 then
+      -- a message that outlived the delete of its workflow is not this workflow's
+      if exists (select from dbos_system.notifications n where n.message_uuid = any (p_send_id)) then
+        with stale as (
+          select n.message_uuid, substr(n.destination_uuid, 7) as agent_id
+          from unnest(p_send_of, p_send_id) as s (of_ord, id)
+          join dbos_system.notifications n on n.message_uuid = s.id
+          where s.of_ord = any (v_live)
+        )
+        update openclaw.inbox i
+        set state = 'withdrawn',
+          due_at = v_now
+        from stale t
+        where i.agent_id = t.agent_id
+          and i.message_uuid = t.message_uuid
+          and i.state in ('ready', 'leased');
+
+        delete from dbos_system.notifications n
+        using unnest(p_send_of, p_send_id) as s (of_ord, id)
+        where n.message_uuid = s.id
+          and s.of_ord = any (v_live);
+      end if;
+
       insert into dbos_system.notifications (
         destination_uuid, topic, message, created_at_epoch_ms, message_uuid, serialization
       )
@@ -258,11 +297,10 @@ begin
         order by s.ord
         returning inbox_seq, message_uuid
       )
-      select array_agg(s.of_ord), array_agg(sent.inbox_seq)
-      into v_sent_of, v_sent_seq
-      from unnest(p_send_of, p_send_id) as s (of_ord, id)
-      join sent on sent.message_uuid = s.id
-      where s.of_ord = any (v_live);
+      select array_agg(sent.inbox_seq order by s.ord)
+      into v_sent_seq
+      from unnest(p_send_id) with ordinality as s (id, ord)
+      left join sent on sent.message_uuid = s.id;
     end if;
 
     if cardinality(p_step_of) > 0 or cardinality(p_send_of) > 0 then
@@ -284,12 +322,12 @@ begin
         format(
           '{"messageId":%s,"inboxSeq":%s}',
           to_json(openclaw.message_id(s.sender, s.id)),
-          v_sent_seq[array_position(v_sent_of, s.of_ord)]
+          v_sent_seq[s.ord]
         ),
         null,
         v_now, v_now, 'portable_json', p_app, v_now
       from unnest(p_send_of, p_send_step, p_send_name, p_send_id, p_send_from)
-        as s (of_ord, step, name, id, sender)
+        with ordinality as s (of_ord, step, name, id, sender, ord)
       where s.of_ord = any (v_live);
     end if;
 
@@ -321,7 +359,7 @@ begin
   return query
   select
     w.ord::integer, 'committed', null, w.status, null, null,
-    v_sent_seq[array_position(v_sent_of, w.ord::integer)],
+    v_sent_seq[array_position(p_send_of, w.ord::integer)],
     v_now,
     case when cardinality(p_send_of) > 0 then
       array(
@@ -341,7 +379,11 @@ begin
       w.ord::integer,
       case
         when not w.start then
-          case when w.ord = any (v_refused) then 'refused' else 'fenced' end
+          case
+            when w.ord = any (v_repeated) then 'committed'
+            when w.ord = any (v_refused) then 'refused'
+            else 'fenced'
+          end
         when s.workflow_uuid is null then 'refused'
         when s.creator_xid = w.token then 'committed'
         when s.name is distinct from w.name
@@ -356,9 +398,8 @@ begin
         select (c.output::json ->> 'inboxSeq')::bigint
         from dbos_system.operation_outputs c
         where c.workflow_uuid = w.id
-          and c.function_name = 'storeMessage'
-        order by c.function_id
-        limit 1
+          and c.function_id = p_send_step[array_position(p_send_of, w.ord::integer)]
+          and c.function_name = p_send_name[array_position(p_send_of, w.ord::integer)]
       ),
       v_now,
       null::text[]

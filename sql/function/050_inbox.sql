@@ -388,13 +388,18 @@ begin
     and (not p_expired or i.due_at <= v_now);
 
   if v_dead is not null then
-    return query
-    select i.inbox_seq, i.agent_id, i.state, i.attempt, i.due_at, i.waiter
+    select array_agg(s.inbox_seq)
+    into v_dead
     from openclaw.message_settle(
       p_app, p_legacy, v_dead, v_dead_delivery, 'dead',
       array_fill(null::text, array[cardinality(v_dead)]), p_reason
-    ) s
-    join openclaw.inbox i on i.inbox_seq = s.inbox_seq;
+    ) s;
+
+    -- a statement of its own: the one that settles does not see what it has settled
+    return query
+    select i.inbox_seq, i.agent_id, i.state, i.attempt, i.due_at, i.waiter
+    from openclaw.inbox i
+    where i.inbox_seq = any (v_dead);
   end if;
 end
 $$;
@@ -482,8 +487,12 @@ language plpgsql
 set search_path = pg_catalog
 as $$
 #variable_conflict use_column
+declare
+  v_workflow text[];
+  v_step integer[];
+  v_value text[];
+  v_waiter text[];
 begin
-  return query
   with current as (
     select i.inbox_seq
     from openclaw.inbox i
@@ -501,20 +510,26 @@ begin
     from current c
     where i.inbox_seq = c.inbox_seq
     returning i.waiter, i.workflow_uuid, i.await_step, i.attempt, i.last_attempt_at
-  ),
-  events as (
-    select openclaw.workflow_event(
-      array_agg(n.workflow_uuid), array_agg(n.await_step),
-      array_agg('delivered'::text),
-      array_agg(format('{"at":%s,"attempt":%s}', n.last_attempt_at, n.attempt))
-    )
-    from noted n
-    join dbos_system.workflow_status w on w.workflow_uuid = n.workflow_uuid
-    having count(*) > 0
   )
-  select distinct x.host || '/' || x.executor_id
+  select
+    array_agg(w.workflow_uuid) filter (where w.workflow_uuid is not null),
+    array_agg(n.await_step) filter (where w.workflow_uuid is not null),
+    array_agg(format('{"at":%s,"attempt":%s}', n.last_attempt_at, n.attempt))
+      filter (where w.workflow_uuid is not null),
+    array_agg(n.waiter)
+  into v_workflow, v_step, v_value, v_waiter
   from noted n
-  left join events on true
-  join openclaw.executor x on x.executor_id = n.waiter;
+  left join dbos_system.workflow_status w on w.workflow_uuid = n.workflow_uuid;
+
+  if v_workflow is not null then
+    perform openclaw.workflow_event(
+      v_workflow, v_step, array_fill('delivered'::text, array[cardinality(v_workflow)]), v_value
+    );
+  end if;
+
+  return query
+  select x.host || '/' || x.executor_id
+  from openclaw.executor x
+  where x.executor_id = any (v_waiter);
 end
 $$;

@@ -1,0 +1,429 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The recipient's functions: claim, handed, ack, nack, extend, release, retry, and the feed."""
+
+import json
+import sys
+
+from cluster import Cluster, skip_without
+from tap import Tap
+from transition import DAY, Database, SqlError, message
+
+skip_without("initdb", "psql")
+tap = Tap()
+
+
+def ids(deliveries):
+    return [d["message_id"] for d in deliveries]
+
+
+def test_claim_order(db):
+    db.commit(*[message(f"a{n}") for n in (1, 2, 3)])
+    db.commit(message("b1", sender="carol"))
+    tap.equal(ids(db.claim(limit=2)), ["a1", "a2"], "messages come as they were accepted")
+    tap.equal(ids(db.claim()), ["a3", "b1"], "and nothing is given out twice")
+    tap.equal(ids(db.claim()), [], "until there is nothing more")
+    [row] = db.rows("select * from openclaw.inbox where message_uuid = 'alice:a1'")
+    tap.equal(
+        (row["state"], row["attempt"], row["handed"], row["holder"]),
+        ("leased", 1, False, "s1"),
+        "a lease",
+    )
+
+
+def test_claim_fields(db):
+    db.commit(message("f1", content={"text": "hi"}, expects_reply=1, max_attempts=4))
+    [d] = db.claim()
+    tap.equal(json.loads(d["message"])["content"], {"text": "hi"}, "a delivery carries the message")
+    tap.equal(
+        (
+            d["sender"],
+            d["workflow_uuid"],
+            d["attempt"],
+            d["max_attempts"],
+            d["redelivered"],
+            d["expects_reply"],
+        ),
+        ("alice", "alice:f1", 1, 4, False, True),
+        "and what the recipient must know of it",
+    )
+    tap.equal(
+        d["lease_expires_at"] - d["accepted_at"] >= 30_000,
+        True,
+        "its lease ends after the lease time",
+    )
+
+
+def test_held_by_waiting(db):
+    db.commit(message("h1"), message("h2"), message("h3", sender="carol"), message("h4"))
+    [head] = db.claim(limit=1)
+    [answer] = db.nack(head, delay_ms=60_000)
+    tap.equal(
+        (answer["state"], answer["attempt"]),
+        ("ready", 1),
+        "a refused delivery waits for its next try",
+    )
+    tap.equal(ids(db.claim(max_in_flight=1)), [], "in a strict line it holds everybody")
+    tap.equal(ids(db.claim(max_in_flight=10)), ["h3"], "else only its sender's later messages")
+    db.run("update openclaw.inbox set due_at = 0 where message_uuid = 'alice:h1'")
+    tap.equal(ids(db.claim()), ["h1", "h2", "h4"], "until its time has come")
+    [row] = db.rows("select * from openclaw.inbox where message_uuid = 'alice:h1'")
+    tap.equal((row["attempt"], row["claims"]), (2, 2), "which is its second attempt")
+
+
+def test_in_flight(db):
+    db.commit(*[message(f"i{n}") for n in range(5)])
+    first = db.claim(max_in_flight=2)
+    tap.equal(ids(first), ["i0", "i1"], "no more than max_in_flight at once")
+    tap.equal(ids(db.claim(max_in_flight=2)), [], "what is in flight counts")
+    tap.equal(ids(db.claim(holder="s2", max_in_flight=1)), ["i2"], "each holder's for itself")
+    db.ack(first[0])
+    tap.equal(ids(db.claim(max_in_flight=2)), ["i3"], "an acknowledgement makes room")
+
+
+def test_priority(db):
+    db.commit(message("p1", priority=9), message("p2", priority=5), message("p3"))
+    tap.equal(ids(db.claim()), ["p3", "p2", "p1"], "a lower number comes first")
+    db.commit(message("p4", priority=1))
+    db.run("select setval(pg_get_serial_sequence('openclaw.inbox', 'inbox_seq'), 1000000)")
+    db.commit(message("p5"))
+    tap.equal(
+        ids(db.claim()), ["p4", "p5"], "but who has waited long enough comes before a later one"
+    )
+
+
+def test_not_to_be_delivered(db):
+    db.commit(message("n1", ttl=1), message("n2"), message("n3", delay=60_000), message("n4"))
+    db.run(
+        "update dbos_system.workflow_status set status = 'CANCELLED' where workflow_uuid = 'alice:n2'"
+    )
+    db.run("update openclaw.agent set status = 'paused' where agent_id = 'bob'")
+    tap.equal(ids(db.claim()), [], "a paused agent gets nothing")
+    db.run("update openclaw.agent set status = 'active' where agent_id = 'bob'")
+    db.run("select pg_sleep(0.005)")
+    tap.equal(
+        ids(db.claim()), ["n4"], "nor is delivered what has expired, was cancelled, or is for later"
+    )
+    rows = db.call(
+        "inbox_claim",
+        agent="bob",
+        holder="s1",
+        epoch=None,
+        max_in_flight=None,
+        limit=9,
+        lease_ms=1000,
+    )
+    tap.ok(
+        50_000 < rows[0]["next_due_ms"] <= 60_000,
+        "without a message the answer says when one is due",
+        rows,
+    )
+    tap.equal(ids(db.claim("carol")), [], "another's inbox is another's")
+
+
+def test_epochs(db):
+    db.register("s1", "s2", "s3")
+    one = db.subscribe(executor="s1")
+    db.commit(message("e1"), message("e2"))
+    [held] = db.claim(epoch=one["epoch"], limit=1)
+    two = db.subscribe(executor="s2", exclusive=True)
+    tap.ok(two["epoch"] > one["epoch"], "a newer subscription has a higher epoch")
+    tap.equal(two["bells"], ["here/s1"], "the fenced one is told")
+    tap.equal((two["pending"], two["in_flight"]), (2, 0), "what it held is ready again")
+    with tap.raises(SqlError, "the fenced one gets nothing more", sqlstate="OC001"):
+        db.claim(epoch=one["epoch"])
+    tap.equal(db.ack(held)[0]["outcome"], "stale", "and its acknowledgement is stale")
+    [again, other] = db.claim(holder="s2", epoch=two["epoch"])
+    tap.equal(
+        (again["message_id"], again["attempt"], again["redelivered"]),
+        ("e1", 1, True),
+        "what was never handed over counts no attempt",
+    )
+    three = db.subscribe(executor="s3")
+    with tap.raises(SqlError, "a shared subscription ends an exclusive one, too", sqlstate="OC001"):
+        db.claim(holder="s2", epoch=two["epoch"])
+    tap.equal(len(db.claim(holder="s3", epoch=three["epoch"])), 2, "which then receives")
+    with tap.raises(SqlError, "there is no subscribing to nobody", sqlstate="OC002"):
+        db.subscribe(agent="nobody")
+    db.twice(
+        tap,
+        "subscribe (but for its epoch)",
+        lambda: (db.subscribe(executor="s3"), db.run("update openclaw.subscription set epoch = 1")),
+    )
+
+
+def test_ack(db):
+    db.commit(message("k1", waiter="w1"), message("k2"))
+    db.register("w1", kind="http")
+    one, two = db.claim()
+    foreign = db.ack(one, agent="carol")
+    tap.equal(foreign[0]["outcome"], "stale", "who acknowledges another's message learns nothing")
+    tap.equal(db.inbox("alice:k1")["state"], "leased", "and changes nothing")
+    forged = db.ack(
+        dict(one, delivery_id=f"{one['inbox_seq']}.0123"), dict(one, inbox_seq=999_999_999)
+    )
+    tap.equal([f["outcome"] for f in forged], ["stale", "stale"], "nor who guesses")
+    first, second = db.twice(tap, "ack", lambda: db.ack(one, one, response='{"text":"yes"}'))
+    tap.equal([a["outcome"] for a in first], ["acked", "acked"], "a delivery is acknowledged")
+    tap.equal([a["outcome"] for a in second], ["already", "already"], "and again: already")
+    tap.equal(first[0]["bell"], "here/w1", "who waits is rung")
+    tap.equal([a["bell"] for a in second], [None, None], "once")
+    row = db.workflow("alice:k1")
+    outcome = json.loads(row["output"])
+    tap.equal(
+        (
+            row["status"],
+            outcome["messageId"],
+            outcome["status"],
+            outcome["deliveryAttempts"],
+            outcome["response"],
+        ),
+        ("SUCCESS", "k1", "acknowledged", 1, {"text": "yes"}),
+        "the workflow has its outcome",
+    )
+    tap.equal(
+        [s["function_id"] for s in row["steps"]],
+        [0, 1, 2],
+        "the step that waited has its checkpoint",
+    )
+    tap.equal(row["steps"][2]["output"], row["output"], "which is the outcome")
+    tap.equal(
+        sorted(row["events"]),
+        ["accepted", "acknowledged", "delivered"],
+        "the log has the whole way",
+    )
+    tap.equal(
+        db.value("select consumed from dbos_system.notifications where message_uuid = 'alice:k1'"),
+        True,
+        "the mailbox's message is consumed",
+    )
+    both = db.ack(one, two)
+    tap.equal(
+        [a["outcome"] for a in both], ["already", "acked"], "several at once, each for itself"
+    )
+    tap.equal(
+        json.loads(db.workflow("alice:k2")["output"]).get("response", "none"),
+        "none",
+        "no response, none recorded",
+    )
+
+
+def test_handed(db):
+    db.commit(message("g1", waiter="w1"), message("g2"))
+    db.register("w1", kind="http")
+    one, two = db.claim()
+    first, second = db.twice(tap, "handed", lambda: db.handed(one))
+    tap.equal([b["bell"] for b in first], ["here/w1"], "the first handing over rings who waits")
+    tap.equal(second, [], "the second nobody")
+    tap.equal("delivered" in db.workflow("alice:g1")["events"], True, "and is in the log")
+    tap.equal(db.handed(two), [], "where nobody waits nobody is rung")
+    tap.equal("delivered" in db.workflow("alice:g2")["events"], True, "but it is in the log, too")
+    tap.equal(db.inbox("alice:g2")["handed"], True, "and noted")
+
+
+def test_release(db):
+    db.commit(message("r1"), message("r2"))
+    one, two = db.claim()
+    db.handed(one)
+    db.twice(tap, "release", lambda: db.call("inbox_release", agent=None, holders=["s1"]))
+    tap.equal(
+        (db.inbox("alice:r1")["attempt"], db.inbox("alice:r2")["attempt"]),
+        (1, 0),
+        "only what was handed over has counted",
+    )
+    again = db.claim(holder="s2")
+    tap.equal(
+        [(d["message_id"], d["attempt"], d["redelivered"]) for d in again],
+        [("r1", 2, True), ("r2", 1, True)],
+        "a redelivery says so",
+    )
+    tap.equal(
+        [a["outcome"] for a in db.ack(one, two)], ["stale", "stale"], "the old deliveries are stale"
+    )
+    tap.equal(
+        db.call("inbox_release", agent="carol", holders=["s2"])[0]["inbox_release"],
+        0,
+        "one agent's only",
+    )
+    tap.equal([a["outcome"] for a in db.ack(*again)], ["acked", "acked"], "the new ones count")
+
+
+def test_nack(db):
+    db.commit(message("m1", max_attempts=2, waiter="w1"), message("m2"))
+    db.register("w1", kind="http")
+    one, two = db.claim()
+    tap.equal(db.nack(one, agent="carol"), [], "another's delivery cannot be refused")
+    first, second = db.twice(tap, "nack", lambda: db.nack(one, delay_ms=0))
+    tap.equal(
+        (first[0]["state"], first[0]["attempt"], first[0]["bell"]),
+        ("ready", 1, None),
+        "a refusal counts an attempt",
+    )
+    tap.equal(second, [], "once: the delivery is no longer the current one")
+    [last] = [d for d in db.claim() if d["message_id"] == "m1"]
+    first, second = db.twice(tap, "the last nack", lambda: db.nack(last, reason="never again"))
+    tap.equal(
+        (first[0]["state"], first[0]["attempt"], first[0]["bell"]),
+        ("dead", 2, "here/w1"),
+        "after the last attempt it is a dead letter, and who waits is rung",
+    )
+    row = db.workflow("alice:m1")
+    error = json.loads(row["error"])
+    tap.equal(
+        (row["status"], error["code"], error["data"]["reason"]),
+        ("ERROR", "DEAD_LETTER", "never again"),
+        "its workflow says why",
+    )
+    tap.equal(row["steps"][2]["error"], row["error"], "and so does the step")
+    [answer] = db.nack(two, requeue=False)
+    tap.equal(answer["state"], "dead", "or at once, where the recipient wants it so")
+    tap.equal(db.ack(two)[0]["outcome"], "stale", "a dead letter cannot be acknowledged")
+
+
+def test_retry_unhanded(db):
+    """What was never handed over uses up no attempt, however often its lease ends."""
+    db.commit(message("u1", max_attempts=1))
+    for _ in range(3):
+        [d] = db.claim()
+        db.run("update openclaw.inbox set due_at = 0 where state = 'leased'")
+        [answer] = db.call("inbox_expire_leases")
+        tap.equal((answer["retried"], answer["dead"]), (1, 0), "an ended lease is another try")
+        db.run("update openclaw.inbox set due_at = 0 where state = 'ready'")
+    [d] = db.claim()
+    db.handed(d)
+    db.run("update openclaw.inbox set due_at = 0 where state = 'leased'")
+    first, second = db.twice(tap, "the end of leases", lambda: db.call("inbox_expire_leases"))
+    tap.equal(
+        (first[0]["retried"], first[0]["dead"]),
+        (0, 1),
+        "handed over and not answered in time: dead after its only attempt",
+    )
+    tap.equal((second[0]["retried"], second[0]["dead"]), (0, 0), "once")
+    tap.equal(db.inbox("alice:u1")["attempt"], 1, "with one attempt")
+
+
+def test_extend(db):
+    db.commit(message("x1"), message("x2"))
+    one, two = db.claim(lease_ms=1000)
+    db.ack(two)
+
+    def extend(agent):
+        return db.call(
+            "inbox_extend",
+            agent=agent,
+            lease_ms=60_000,
+            seq=[one["inbox_seq"], two["inbox_seq"]],
+            delivery=[one["delivery_id"], two["delivery_id"]],
+        )
+
+    tap.equal(extend("carol"), [], "another's lease cannot be extended")
+    rows = extend("bob")
+    tap.equal([r["delivery_id"] for r in rows], [one["delivery_id"]], "what is current is extended")
+    tap.ok(rows[0]["lease_expires_at"] - one["lease_expires_at"] > 50_000, "to the time asked for")
+    db.run("update openclaw.inbox set due_at = openclaw.now_ms() + 60000 where state = 'leased'")
+    tap.equal(db.call("inbox_expire_leases")[0]["retried"], 0, "so that its lease does not end")
+    tap.equal(db.inbox("alice:x1")["handed"], True, "who extends was handed it")
+
+
+def test_backoff(db):
+    rows = db.rows(
+        "select openclaw.backoff_ms(500, 60000, n) as ms, n from generate_series(1, 50) n, generate_series(1, 40)"
+    )
+    tap.ok(
+        all(0 <= r["ms"] <= min(60_000, 500 * 2 ** (r["n"] - 1)) for r in rows),
+        "backoff stays in its bounds",
+    )
+    tap.ok(max(r["ms"] for r in rows if r["n"] > 10) > 30_000, "and grows to its longest")
+    tap.ok(len({r["ms"] for r in rows if r["n"] == 50}) > 30, "with jitter")
+
+
+def test_feed(db):
+    """What a DBOS client sends to a mailbox is a message like any other."""
+    db.run("insert into openclaw.setting values ('max_attempts', '3'), ('message_ttl_ms', '5000')")
+    db.twice(
+        tap,
+        "send_message",
+        lambda: db.run(
+            "select dbos_system.send_message('agent:bob', '{\"text\":\"hi\"}', message_id => 'foreign-1')"
+        ),
+    )
+    row = db.inbox("foreign-1")
+    tap.equal(
+        (
+            row["sender"],
+            row["workflow_uuid"],
+            row["max_attempts"],
+            row["expires_at"] - row["accepted_at"],
+        ),
+        ("dbos", None, 3, 5000),
+        "it has a place in the inbox, by the settings",
+    )
+    [d] = db.claim()
+    tap.equal(
+        (d["message_id"], json.loads(d["message"]), d["serialization"]),
+        ("foreign-1", {"text": "hi"}, "portable_json"),
+        "and is delivered",
+    )
+    db.twice(tap, "ack of a foreign message", lambda: db.ack(d))
+    tap.equal(
+        db.value("select consumed from dbos_system.notifications where message_uuid = 'foreign-1'"),
+        True,
+        "and consumed",
+    )
+    db.commit(message("mine"))
+    db.run(
+        "insert into dbos_system.notifications (destination_uuid, message) values ('alice:mine', '1')"
+    )
+    tap.equal(
+        db.count("openclaw.inbox", "sender = 'dbos'"),
+        1,
+        "a message to any other workflow is not ours",
+    )
+    tap.equal(
+        db.count("openclaw.inbox", "message_uuid = 'alice:mine'"), 1, "and our own is fed once"
+    )
+    db.run("select dbos_system.send_message('agent:bob', '2', message_id => 'foreign-2')")
+    db.run("update openclaw.inbox set expires_at = 0 where message_uuid = 'foreign-2'")
+    first, second = db.twice(
+        tap, "expiry of foreign messages", lambda: db.call("inbox_expire_foreign")
+    )
+    tap.equal(
+        (first[0]["inbox_expire_foreign"], second[0]["inbox_expire_foreign"]), (1, 0), "it expires"
+    )
+    tap.equal(db.inbox("foreign-2")["state"], "expired", "for good")
+
+
+TESTS = (
+    test_claim_order,
+    test_claim_fields,
+    test_held_by_waiting,
+    test_in_flight,
+    test_priority,
+    test_not_to_be_delivered,
+    test_epochs,
+    test_ack,
+    test_handed,
+    test_release,
+    test_nack,
+    test_retry_unhanded,
+    test_extend,
+    test_backoff,
+    test_feed,
+)
+
+with Cluster() as cluster:
+    with Database(cluster) as empty:
+        empty.provision("alice", "bob", "carol")
+        for test in TESTS:
+            # each test has an inbox of its own
+            empty.run(
+                "truncate openclaw.inbox, openclaw.subscription; delete from openclaw.executor;"
+                " delete from dbos_system.workflow_status where name <> 'agent';"
+                " delete from dbos_system.notifications; delete from dbos_system.operation_outputs;"
+                " delete from dbos_system.workflow_output; delete from openclaw.inbox_depth"
+            )
+            try:
+                test(empty)
+            except (SqlError, AssertionError, IndexError, ValueError) as error:
+                tap.ok(False, f"{test.__name__} comes to its end", repr(error))
+sys.exit(tap.done())

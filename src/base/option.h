@@ -30,7 +30,8 @@ struct options {
  * the rules between them (AUTH_MODE=none needs a loopback HOST). PG* names in the file become
  * environment variables for libpq unless they are set already. Each fault is a line on `report`
  * (file, line, name, what is allowed; an unknown name is a fault, with the nearest known one);
- * all faults are reported, then ERR_CONFIG. Texts live until the process ends. */
+ * all faults are reported, then ERR_CONFIG. An empty value is as good as none; a text or secret that
+ * is not set is "", never NULL. Texts live until the process ends. */
 enum error options_load(struct options *ret_options, const char *file, FILE *report) MUST_CHECK;
 
 /* What every program's main does with its arguments: --config FILE, --check-config (loads, says

@@ -131,14 +131,15 @@ function scripts(    i, count, line, array, name, entries, previous)
     }
 }
 
-# Fills header["name"], ["params"], ["rows"]; returns the number of the first line of SQL.
+# Fills header["name"], ["params"], ["rows"] and perhaps ["effect"]; returns the number of the first line of SQL.
 function read_header(file, line, count, header,    i, key, value)
 {
     delete header["name"]
     delete header["params"]
     delete header["rows"]
+    delete header["effect"]
     for (i = 1; i <= count && line[i] ~ /^(--.*|[ \t]*)$/; i++) {
-        if (line[i] !~ /^-- (name|params|rows):/)
+        if (line[i] !~ /^-- (name|params|rows|effect):/)
             continue
         key = line[i]
         sub(/^-- /, "", key)
@@ -162,6 +163,8 @@ function read_header(file, line, count, header,    i, key, value)
         fail(file, "a name is made of a-z, 0-9 and _")
     if (!(header["rows"] in rows_enum))
         fail(file, "'-- rows: " header["rows"] "' is not one of none, one, optional, any")
+    if (("effect" in header) && header["effect"] != "none")
+        fail(file, "'-- effect: " header["effect"] "' is not none; without the line it may write")
     if (i > count)
         fail(file, "there is no SQL behind the header")
     return i
@@ -282,6 +285,8 @@ function statements(    i, j, count, first, line, header, type, n, upper)
         if (n > 0)
             print "        .param_types = types_" header["name"] ","
         print "        .rows = " rows_enum[header["rows"]] ","
+        if ("effect" in header)
+            print "        .reads_only = true,"
         print "        .text ="
         print_lines(line, first, count)
         print "    },"

@@ -1,4 +1,5 @@
 -- name: begin
 -- params: none
 -- rows: none
+-- effect: none
 begin isolation level read committed

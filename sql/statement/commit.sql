@@ -1,4 +1,6 @@
 -- name: commit
 -- params: none
 -- rows: none
+-- effect: none
+-- (the calls of the transaction say whether it has one)
 commit

@@ -1,4 +1,5 @@
 -- name: rollback
 -- params: none
 -- rows: none
+-- effect: none
 rollback

@@ -1,6 +1,7 @@
 -- name: server_facts
 -- params: none
 -- rows: one
+-- effect: none
 -- For gatewayctl doctor: what kind of server this is.
 --   0 version       int4  as 150020
 --   1 in_recovery   bool  a standby, which takes no writes

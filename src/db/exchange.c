@@ -108,6 +108,19 @@ static bool is_committed(const struct exchange *exchange)
            strcmp(PQcmdStatus(result), "COMMIT") == 0;
 }
 
+/* Has anything been sent that may have had an effect? A transaction has none before its commit. */
+static bool may_have_written(const struct exchange *exchange)
+{
+    if (exchange->transaction && exchange->sent <= exchange->commit_at)
+        return false;
+    for (unsigned i = 0; i < exchange->sent; i++) {
+        const struct item *item = &exchange->items[i];
+        if (item->kind == ITEM_SCRIPT || (item->kind == ITEM_STATEMENT && !item->info->reads_only))
+            return true;
+    }
+    return false;
+}
+
 static bool lost(struct db *db)
 {
     struct exchange *exchange = &db->exchange;
@@ -115,8 +128,9 @@ static bool lost(struct db *db)
     if (!is_committed(exchange)) {
         struct item *item = current(exchange);
         struct failure failure;
-        outcome_of_loss(&failure, item->name, db->conn, item->result,
-                        db->phase == PHASE_ANSWER && exchange->sent > 0);
+        bool connected = db->phase == PHASE_ANSWER;
+        outcome_of_loss(&failure, connected ? item->name : "connect", db->conn, item->result,
+                        connected && may_have_written(exchange));
         fail(exchange, &failure);
     }
     drop_connection(db);
@@ -345,7 +359,8 @@ static bool time_is_up(struct db *db)
         db->deadline = clock_ms() + DB_CANCEL_MS;
         return false;
     }
-    failure_set(&failure, ERR_IN_DOUBT, "%s: no answer within %lld ms", current(exchange)->name,
+    failure_set(&failure, may_have_written(exchange) ? ERR_IN_DOUBT : ERR_UNAVAILABLE,
+                "%s: no answer within %lld ms", current(exchange)->name,
                 (long long)exchange->timeout_ms);
     if (!is_committed(exchange))
         fail(exchange, &failure);

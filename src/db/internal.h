@@ -119,11 +119,11 @@ void connection_cancel(struct db *db);
 
 /* ---- outcome.c ---------------------------------------------------------------------------- */
 
-/* Fill `failure` from an error answer, or from a connection that broke (`sent`: after something
- * was given to it). The detail holds neither values nor passwords. */
+/* Fill `failure` from an error answer, or from a connection that broke (`in_doubt`: after something
+ * was given to it that may have an effect). The detail holds neither values nor passwords. */
 enum error outcome_of_result(struct failure *failure, const char *name, const PGresult *result);
 enum error outcome_of_loss(struct failure *failure, const char *name, const PGconn *conn,
-                           const PGresult *result, bool sent);
+                           const PGresult *result, bool in_doubt);
 bool outcome_is_fatal(const PGresult *result); /* the server or pooler ends the connection */
 /* ERR_CARDINALITY where the number of rows is not what the statement declares. */
 enum error outcome_check_rows(struct failure *failure, const struct statement_info *info,

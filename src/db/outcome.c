@@ -64,23 +64,34 @@ static const struct meaning meanings[] = {
     {"42501", ERR_DATABASE, "; run gatewayctl doctor: the role lacks a right"},
 };
 
-/* The pooler's own words for "you got no server": whatever was sent went nowhere. */
-static const char *const refusals[] = {
-    "query_wait_timeout",
-    "no more connections allowed",
-    "server_login_retry",
-    "server login has been failing",
-    "cannot connect to server",
-    "client_login_timeout",
-    "unsupported startup parameter",
-    "the database system is starting up",
-    "the database system is shutting down",
-    "the database system is in recovery mode",
-    "the database system is not yet accepting connections",
-    "pgbouncer is shutting down",
-    "no such database",
-    "no such user",
-    "does not allow connections",
+/* The words of a server or a pooler that lets nobody in: whatever was sent went nowhere. These come
+ * without SQLSTATE, or with one that says nothing. */
+static const struct refusal {
+    const char *words;
+    const char *hint;
+} refusals[] = {
+    {"query_wait_timeout", "; the pooler had no free server connection"},
+    {"no more connections allowed", "; raise max_client_conn of the pooler"},
+    {"too many connections", "; lower the pool sizes or raise the limit"},
+    {"too many clients", "; lower the pool sizes or raise max_connections"},
+    {"remaining connection slots", "; lower the pool sizes or raise max_connections"},
+    {"unsupported startup parameter", "; a pooler takes no `options`, nor PGOPTIONS"},
+    {"authentication failed", "; check the user and password of DATABASE_URL or PG*"},
+    {"no password supplied", "; set it in DATABASE_URL, PGPASSWORD or PGPASSFILE"},
+    {"pg_hba.conf", "; check who may connect from where"},
+    {"no such database", "; check DATABASE_URL or PGDATABASE"},
+    {"no such user", "; check DATABASE_URL or PGUSER"},
+    {"does not exist", "; check DATABASE_URL or PG*"},
+    {"does not allow connections", ""},
+    {"server_login_retry", "; the pooler cannot log in at the server"},
+    {"server login has been failing", "; the pooler cannot log in at the server"},
+    {"cannot connect to server", "; the pooler does not reach the server"},
+    {"client_login_timeout", ""},
+    {"the database system is starting up", ""},
+    {"the database system is shutting down", ""},
+    {"the database system is in recovery mode", ""},
+    {"the database system is not yet accepting connections", ""},
+    {"pgbouncer is shutting down", ""},
 };
 
 static const struct meaning *find_meaning(const char *state)
@@ -91,12 +102,12 @@ static const struct meaning *find_meaning(const char *state)
     return NULL;
 }
 
-static bool is_refusal(const char *message)
+static const struct refusal *find_refusal(const char *message)
 {
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
-        if (strstr(message, refusals[i]))
-            return true;
-    return false;
+        if (strstr(message, refusals[i].words))
+            return &refusals[i];
+    return NULL;
 }
 
 static const char *field(const PGresult *result, int code)
@@ -169,7 +180,7 @@ enum error outcome_of_result(struct failure *failure, const char *name, const PG
     copy_words(words, message, about_data ? '"' : '\0');
     const char *constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
     enum error error = meaning ? meaning->error : ERR_DATABASE;
-    if (!meaning && is_refusal(message))
+    if (!meaning && find_refusal(message) && outcome_is_fatal(result))
         error = ERR_UNAVAILABLE;
     if (ours)
         failure_set(failure, error, "%s%s", words, meaning ? meaning->hint : "");
@@ -181,7 +192,7 @@ enum error outcome_of_result(struct failure *failure, const char *name, const PG
 }
 
 enum error outcome_of_loss(struct failure *failure, const char *name, const PGconn *conn,
-                           const PGresult *result, bool sent)
+                           const PGresult *result, bool in_doubt)
 {
     bool answered = result && PQresultStatus(result) != PGRES_TUPLES_OK &&
                     PQresultStatus(result) != PGRES_COMMAND_OK;
@@ -196,13 +207,10 @@ enum error outcome_of_loss(struct failure *failure, const char *name, const PGco
     copy_words(words, message, '\0');
     hide_password(words, conn);
 
-    const struct meaning *meaning = find_meaning(state);
-    enum error error = ERR_UNAVAILABLE;
-    if (sent && !is_refusal(message))
-        failure_set(failure, error = ERR_IN_DOUBT, "%s: %s", name, words);
-    else
-        failure_set(failure, error, "%s%s", *words ? words : "the connection was refused",
-                    meaning ? meaning->hint : "");
+    const struct refusal *refusal = find_refusal(message);
+    enum error error = in_doubt && !refusal ? ERR_IN_DOUBT : ERR_UNAVAILABLE;
+    failure_set(failure, error, "%s: %s%s", name, *words ? words : "the connection was refused",
+                refusal ? refusal->hint : "");
     set_state(failure, state);
     return error;
 }

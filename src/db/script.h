@@ -14,8 +14,8 @@ struct sql_script {
 extern const struct sql_script sql_migrations[];
 extern const struct sql_script sql_functions[];
 
-/* sql/migration/dbos: the name begins with the version (101 to 123) that the script makes of the one
- * before, and records in dbos_migrations. */
+/* sql/migration/dbos: the name begins with the version (101 to 123) that the script makes of the
+ * one before, and records in dbos_migrations. */
 extern const struct sql_script sql_dbos_upgrades[];
 
 #endif

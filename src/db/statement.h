@@ -5,6 +5,8 @@
 #ifndef OPENCLAW_DB_STATEMENT_H
 #define OPENCLAW_DB_STATEMENT_H
 
+#include <stdbool.h>
+
 #include "statement.gen.h" /* enum statement, made from sql/statement by sql/embed.awk */
 
 #define STATEMENT_PARAMS_MAX 40
@@ -18,6 +20,7 @@ struct statement_info {
     unsigned param_count;
     const unsigned *param_types; /* PostgreSQL type OIDs */
     enum statement_rows rows;
+    bool reads_only; /* it has no effect, so a lost answer leaves nothing in doubt */
 };
 
 extern const struct statement_info statement_infos[STATEMENT__MAX];

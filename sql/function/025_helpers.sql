@@ -148,3 +148,25 @@ as $$
     else p_error
   end
 $$;
+
+-- The first statement of a transaction with effects: they are committed by the workflow's owner or
+-- not at all.
+-- Locks: workflow_status.
+create or replace function openclaw.workflow_fence(p_id text, p_token text)
+returns void
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+  perform
+  from dbos_system.workflow_status s
+  where s.workflow_uuid = p_id
+    and s.owner_xid = p_token
+    and s.status = 'PENDING'
+  for no key update;
+  if not found then
+    raise exception 'another executor owns the workflow %, or it was cancelled', p_id
+      using errcode = 'OC001';
+  end if;
+end
+$$;

@@ -15,6 +15,9 @@
 --   p_step_from  where not null, the checkpoint's output is what an earlier statement of the same
 --                transaction left in the setting openclaw.step_output_<value>
 --
+--   p_send_await the step that waits until the message is settled; null: nobody waits, and the
+--                message is on its own from here
+--
 -- Outcomes, one row for each workflow:
 --   committed    written now, or by an earlier call with the same token
 --   exists       a start, and the id is taken by an equal request: the row says what became of it
@@ -192,6 +195,10 @@ begin
         delay_until_epoch_ms = case when w.status = 'DELAYED' then v_now + w.delay else s.delay_until_epoch_ms end,
         completed_at = case when w.status in ('SUCCESS', 'ERROR') then v_now end,
         deduplication_id = case when w.status in ('SUCCESS', 'ERROR') then null else s.deduplication_id end,
+        serialization = case
+          when w.status not in ('SUCCESS', 'ERROR') or s.serialization = 'js_superjson' then s.serialization
+          else 'portable_json'
+        end,
         output = case when p_legacy then w.output end,
         error = case when p_legacy then w.error end
       from unnest(p_id, p_start, p_token, p_status, p_delay, p_output, p_error)
@@ -272,7 +279,10 @@ begin
       from unnest(p_send_of, p_send_to, p_send_id, p_send_message)
         with ordinality as s (of_ord, agent_id, id, message, ord)
       where s.of_ord = any (v_live)
-      order by s.ord;
+      order by s.ord
+      -- a rewound workflow sends its message once more
+      on conflict (message_uuid) do update
+      set consumed = false;
 
       with sent as (
         insert into openclaw.inbox (
@@ -280,7 +290,7 @@ begin
           expects_reply, priority, max_attempts, accepted_at, due_at, expires_at
         )
         select
-          s.agent_id, s.id, s.sender, p_id[s.of_ord], s.await_step, s.waiter,
+          s.agent_id, s.id, s.sender, case when s.await_step is not null then p_id[s.of_ord] end, s.await_step, s.waiter,
           o.expects_reply <> 0, o.priority, o.max_attempts, v_now, v_now + o.delay, v_now + o.ttl
         from unnest(p_send_of, p_send_to, p_send_id, p_send_from, p_send_await, p_send_waiter)
           with ordinality as s (of_ord, agent_id, id, sender, await_step, waiter, ord)

@@ -105,7 +105,7 @@ $$;
 -- Leases the next messages to a receiver. p_epoch null: a pull without subscription. Whoever was
 -- fenced gets OC001. The messages of one sender keep their order: none is given out while an
 -- earlier one of the sender waits for another try; and where only one may be in flight, such a
--- message holds the whole line. What expired or was cancelled meanwhile is left to the sweeper.
+-- message holds the whole line. What expired is left to the sweeper; what was cancelled is withdrawn.
 -- With no message the one row says when the next may be due; with messages next_due is null.
 -- Locks: inbox, skipping what others hold.
 create or replace function openclaw.inbox_claim(
@@ -179,7 +179,14 @@ begin
   then
     return query
     with chosen as (
-      select i.inbox_seq
+      select
+        i.inbox_seq,
+        exists (
+          select
+          from dbos_system.workflow_status w
+          where w.workflow_uuid = i.workflow_uuid
+            and w.status = 'CANCELLED'
+        ) as cancelled
       from openclaw.inbox i
       where i.agent_id = p_agent
         and i.state = 'ready'
@@ -198,15 +205,16 @@ begin
               and e.rank < i.rank
           )
         )
-        and not exists (
-          select
-          from dbos_system.workflow_status w
-          where w.workflow_uuid = i.workflow_uuid
-            and w.status = 'CANCELLED'
-        )
       order by i.rank
       limit v_room
       for update of i skip locked
+    ),
+    withdrawn as (
+      update openclaw.inbox i
+      set state = 'withdrawn'
+      from chosen c
+      where c.cancelled
+        and i.inbox_seq = c.inbox_seq
     ),
     leased as (
       update openclaw.inbox i
@@ -219,7 +227,8 @@ begin
         last_attempt_at = v_now,
         due_at = v_now + p_lease_ms
       from chosen c
-      where i.inbox_seq = c.inbox_seq
+      where not c.cancelled
+        and i.inbox_seq = c.inbox_seq
       returning i.*
     )
     select

@@ -116,3 +116,43 @@ begin
   return v_recovered;
 end
 $$;
+
+-- Workflows that run under an executor that nobody knows, or that has ended since: an executor that
+-- was buried while it claimed. Only names that this program runs.
+-- Locks: workflow_status in the order of ids.
+create or replace function openclaw.workflow_adopt(p_app text, p_name text[], p_limit integer)
+returns bigint
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_adopted bigint;
+begin
+  with lost as (
+    select s.workflow_uuid
+    from dbos_system.workflow_status s
+    where s.status = 'PENDING'
+      and s.application_name = p_app
+      and s.name = any (p_name)
+      and not exists (
+        select
+        from openclaw.executor x
+        where x.executor_id = s.executor_id
+          and x.ended_at is null
+      )
+    order by s.workflow_uuid
+    limit p_limit
+    for no key update of s skip locked
+  )
+  update dbos_system.workflow_status s
+  set status = 'ENQUEUED',
+    owner_xid = null,
+    started_at_epoch_ms = null,
+    queue_name = coalesce(s.queue_name, '_dbos_internal_queue'),
+    updated_at = openclaw.now_ms()
+  from lost l
+  where s.workflow_uuid = l.workflow_uuid;
+  get diagnostics v_adopted = row_count;
+  return v_adopted;
+end
+$$;

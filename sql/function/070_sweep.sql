@@ -89,7 +89,7 @@ returns table (
   serialization text,
   input text,
   recovery_attempts bigint,
-  age_ms bigint
+  now_ms bigint
 )
 language plpgsql
 set search_path = pg_catalog
@@ -149,7 +149,7 @@ begin
   )
   select
     c.workflow_uuid, c.name, c.authenticated_user, c.serialization,
-    coalesce(i.inputs, c.inputs), c.recovery_attempts, v_now - c.created_at
+    coalesce(i.inputs, c.inputs), c.recovery_attempts, v_now
   from claimed c
   left join dbos_system.workflow_input i on i.workflow_uuid = c.workflow_uuid
   where c.status = 'PENDING';
@@ -280,17 +280,24 @@ begin
     where i.inbox_seq = p_seq;
   end if;
 
+  -- the carrying workflow's output has the recipient's answer in it
   return query
   select
     coalesce(v_inbox.state, 'withdrawn'),
     greatest(coalesce(v_inbox.expires_at, 0) - openclaw.now_ms(), 1),
-    format(
+    coalesce((
+      select o.output
+      from dbos_system.workflow_output o
+      join dbos_system.workflow_status s using (workflow_uuid)
+      where o.workflow_uuid = v_inbox.workflow_uuid
+        and s.serialization = 'portable_json'
+    ), format(
       '{"messageId":%s,"status":"%s","deliveryAttempts":%s,"lastAttemptTime":%s}',
       to_json(openclaw.message_id(v_inbox.sender, v_inbox.message_uuid)),
       case v_inbox.state when 'acked' then 'acknowledged' when 'expired' then 'expired' else 'failed' end,
       v_inbox.attempt,
       coalesce('"' || openclaw.iso(v_inbox.last_attempt_at) || '"', 'null')
-    );
+    ));
 end
 $$;
 

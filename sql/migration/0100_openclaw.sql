@@ -33,7 +33,7 @@ create table openclaw.principal (
 -- the workflow ids that begin with these words and a colon are the gateway's own
 alter table openclaw.principal
   add constraint principal_id_not_reserved
-  check (lower(principal_id) not in ('agent', 'provision', 'heartbeat', 'gateway', 'system', 'sched'));
+  check (lower(principal_id) not in ('agent', 'provision', 'heartbeat', 'gateway', 'system', 'sched', 'dbos'));
 
 create table openclaw.credential (
   token_sha256 text primary key
@@ -156,7 +156,7 @@ create index inbox_ready on openclaw.inbox (agent_id, rank)
   where state = 'ready';
 create index inbox_leased on openclaw.inbox (agent_id, due_at)
   where state = 'leased';
--- messages of DBOS clients have no workflow that would wake when they expire
+-- messages that no workflow waits for (of DBOS clients, say) are expired by the sweeper
 create index inbox_foreign on openclaw.inbox (expires_at)
   where workflow_uuid is null and state in ('ready', 'leased');
 

@@ -31,11 +31,12 @@ enum executor_kind { EXECUTOR_HTTP, EXECUTOR_SESSION, EXECUTOR_SWEEPER, EXECUTOR
 struct executor {
     char id[UUID_SIZE];
     enum executor_kind kind;
-    char host[65];       /* HOST_NAME or the machine's, cut to 64 bytes; no '/' */
+    char host[65]; /* HOST_NAME or the machine's, cut to 64 bytes; no '/' */
     int pid;
     int64_t pid_started; /* /proc/PID/stat, field 22: tells a pid that is used again */
 };
-void executor_init(struct executor *executor, enum executor_kind kind, const struct options *options);
+void executor_init(struct executor *executor, enum executor_kind kind,
+                   const struct options *options);
 /* Registers, or says that it is alive. principal and client (JSON) only for sessions, else NULL. */
 void executor_register_call(struct db_call *call, struct arena *arena,
                             const struct executor *executor, const char *principal,
@@ -50,14 +51,16 @@ struct engine {
 };
 void engine_init(struct engine *engine, const struct options *options,
                  const struct workflow_definition *definitions, enum executor_kind kind);
-const struct workflow_definition *engine_find(const struct engine *engine, struct text name); /* or NULL */
+const struct workflow_definition *engine_find(const struct engine *engine,
+                                              struct text name); /* or NULL */
 
-/* ---- starting, in batches --------------------------------------------------------------------- */
+/* ---- starting, in batches ---------------------------------------------------------------------
+ */
 
 struct workflow_start {
     const struct workflow_definition *definition;
-    struct text id;        /* WORKFLOW_ID_MAX bytes at most; the same id is the same workflow */
-    struct text principal; /* authenticated_user */
+    struct text id;         /* WORKFLOW_ID_MAX bytes at most; the same id is the same workflow */
+    struct text principal;  /* authenticated_user */
     struct document *input; /* the positional argument */
     const char *waiter;     /* executor to ring when it is settled, or NULL */
 };
@@ -67,20 +70,20 @@ enum workflow_outcome_kind {
     WORKFLOW_EXISTS,    /* the id is taken by an equal request; status, output, error are its */
     WORKFLOW_CONFLICT,  /* the id is taken by a different request */
     WORKFLOW_FENCED,
-    WORKFLOW_REFUSED    /* nothing was written; `reason` */
+    WORKFLOW_REFUSED /* nothing was written; `reason` */
 };
 
 struct workflow_outcome {
     enum workflow_outcome_kind kind;
-    enum error reason;     /* REFUSED: UNKNOWN_RECIPIENT, FORBIDDEN, INBOX_FULL, or the error of a
-                              pure step, in `failure` */
+    enum error reason; /* REFUSED: UNKNOWN_RECIPIENT, FORBIDDEN, INBOX_FULL, or the error of a
+                          pure step, in `failure` */
     struct failure failure;
-    struct text status;    /* DBOS status */
-    struct text output;    /* JSON text, or absent */
-    struct text error;     /* portable error, JSON text, or absent */
-    int64_t inbox_seq;     /* of the message it sent; 0: none */
-    int64_t now_ms;        /* the database's clock at the commit */
-    struct text *bells;    /* "host/executor": who has something to look at now */
+    struct text status; /* DBOS status */
+    struct text output; /* JSON text, or absent */
+    struct text error;  /* portable error, JSON text, or absent */
+    int64_t inbox_seq;  /* of the message it sent; 0: none */
+    int64_t now_ms;     /* the database's clock at the commit */
+    struct text *bells; /* "host/executor": who has something to look at now */
     size_t bell_count;
 };
 
@@ -96,12 +99,14 @@ bool workflow_batch_call(struct workflow_batch *batch, struct db_call *ret_call)
 /* Reads the answer (rows NULL: there was nothing to commit). */
 enum error workflow_batch_result(struct workflow_batch *batch, struct db_rows *rows,
                                  struct failure *failure) MUST_CHECK;
-const struct workflow_outcome *workflow_batch_outcome(const struct workflow_batch *batch, size_t index);
+const struct workflow_outcome *workflow_batch_outcome(const struct workflow_batch *batch,
+                                                      size_t index);
 
 /* Rings those of `bells` that are on this host; returns how many were not. */
 size_t engine_ring(const struct engine *engine, const struct text *bells, size_t count);
 
-/* ---- executing ----------------------------------------------------------------------------------- */
+/* ---- executing
+ * ----------------------------------------------------------------------------------- */
 
 /* Starts one workflow and runs it until it is finished, parked or left to others, waiting for the
  * database. On ERR_IN_DOUBT call it again with the same start. */
@@ -109,8 +114,8 @@ enum error engine_start(const struct engine *engine, struct db *db, struct arena
                         const struct workflow_start *start, struct failure *failure,
                         struct workflow_outcome *ret_outcome) MUST_CHECK;
 
-/* Claims up to `limit` enqueued workflows and runs each. *ret_claimed counts them. One that fails to
- * run does not stop the others. */
+/* Claims up to `limit` enqueued workflows and runs each. *ret_claimed counts them. One that fails
+ * to run does not stop the others. */
 enum error engine_run_queued(const struct engine *engine, struct db *db, int limit,
                              struct failure *failure, int *ret_claimed) MUST_CHECK;
 

@@ -91,11 +91,12 @@ struct workflow_message {
 enum error workflow_step_send(struct workflow *workflow, const char *name,
                               const struct workflow_message *message) MUST_CHECK;
 
-/* The last step of a workflow that waits for its message to be settled: parks the workflow for at
- * most `ttl_ms`. Whoever settles the message (openclaw.message_settle) writes this step's
- * checkpoint and the workflow's outcome, which is the same value, in one commit; so this call
- * ends the run, and its return value is the function's. */
-enum error workflow_step_settled(struct workflow *workflow, const char *name, int64_t ttl_ms) MUST_CHECK;
+/* The last step of a workflow that waits for its message to be settled; it stands directly behind
+ * the workflow_step_send. Parks the workflow for at most `ttl_ms`. Whoever settles the message
+ * (openclaw.message_settle) writes this step's checkpoint and the workflow's outcome, which is the
+ * same value, in one commit; so this call ends the run, and its return value is the function's. */
+enum error workflow_step_settled(struct workflow *workflow, const char *name,
+                                 int64_t ttl_ms) MUST_CHECK;
 
 /* Durable sleep (DBOS.sleep): parks until `ms` have passed on the database's clock. */
 enum error workflow_sleep(struct workflow *workflow, int64_t ms) MUST_CHECK;

@@ -69,11 +69,12 @@ void inbox_ack_call(struct db_call *call, struct arena *arena, const struct engi
                     struct text agent, const struct ack_request *requests, size_t count);
 /* Rings the senders that wait. */
 enum error inbox_ack_result(const struct engine *engine, struct arena *arena, struct db_rows *rows,
-                            struct failure *failure, struct ack **ret_acks, size_t *ret_count) MUST_CHECK;
+                            struct failure *failure, struct ack **ret_acks,
+                            size_t *ret_count) MUST_CHECK;
 
 struct nack {
-    bool dead;          /* it is a dead letter now */
-    int64_t attempt;    /* used up so far */
+    bool dead;       /* it is a dead letter now */
+    int64_t attempt; /* used up so far */
     int64_t next_attempt_at, next_attempt_in_ms;
 };
 /* delay_ms -1: backoff. requeue false: dead letter. ERR_STALE: not the current delivery. */

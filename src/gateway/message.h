@@ -12,44 +12,45 @@
 #include "base/document.h"
 #include "durable/engine.h"
 #include "gateway/principal.h"
-
-#define MESSAGE_PRIORITY_MAX 9
-#define MESSAGE_DELAY_MAX_MS 31536000000 /* a year */
-#define METADATA_MAX_BYTES   65536
+#include "workflow/message_rules.h"
 
 /* A message somebody wants sent. Fields are as the client gave them; message_check() judges. */
 struct message_request {
-    struct text key;        /* idempotency key; absent: every request is a new message */
-    struct text from;       /* what the client claims; must be the principal, or absent */
-    struct text to;         /* agent id, or a session key agent:<id>:<rest> */
+    struct text key;           /* idempotency key; absent: every request is a new message */
+    struct text from;          /* what the client claims; must be the principal, or absent */
+    struct text to;            /* agent id, or a session key agent:<id>:<rest> */
     struct document *content;  /* any JSON value but null */
     struct document *metadata; /* an object, or NULL */
-    int64_t timestamp;      /* the client's own, milliseconds, or 0; not part of its identity */
+    int64_t timestamp;         /* the client's own, milliseconds, or 0; not part of its identity */
     int64_t delay_ms, ttl_ms, priority; /* -1: not given */
     bool expects_reply;
-    const char *waiter;     /* executor to ring when it is settled, or NULL */
+    const char *waiter; /* executor to ring when it is settled, or NULL */
 };
 
 enum message_status {
-    MESSAGE_QUEUED, MESSAGE_DELIVERED, MESSAGE_ACKNOWLEDGED, MESSAGE_FAILED, MESSAGE_EXPIRED,
+    MESSAGE_QUEUED,
+    MESSAGE_DELIVERED,
+    MESSAGE_ACKNOWLEDGED,
+    MESSAGE_FAILED,
+    MESSAGE_EXPIRED,
     MESSAGE_CANCELLED
 };
 const char *message_status_name(enum message_status status); /* "queued" … */
 
 /* What is known of a message; never better than the truth. */
 struct message_receipt {
-    enum error error;       /* OK, or why there is no message: nothing was written */
+    enum error error; /* OK, or why there is no message: nothing was written */
     struct failure failure;
-    bool duplicate;         /* the key was used before, for the same message */
+    bool duplicate; /* the key was used before, for the same message */
     enum message_status status;
     struct text workflow_id;
     struct text message_id; /* the client's key where it gave one, else the workflow's id */
     int64_t inbox_seq;
     int64_t attempts;
     struct text last_attempt; /* RFC 3339, or absent */
-    struct text response;   /* the recipient's answer, JSON text, or absent */
-    struct text reason;     /* why it failed, or absent */
-    int64_t now_ms;         /* the database's clock */
+    struct text response;     /* the recipient's answer, JSON text, or absent */
+    struct text reason;       /* why it failed, or absent */
+    int64_t now_ms;           /* the database's clock */
 };
 
 /* A set of messages accepted by one call. */
@@ -60,11 +61,13 @@ struct message_batch *message_batch_new(struct arena *arena, const struct engine
 size_t message_batch_add(struct message_batch *batch, const struct principal *principal,
                          const struct message_request *request);
 size_t message_batch_count(const struct message_batch *batch);
-bool message_batch_call(struct message_batch *batch, struct db_call *ret_call); /* false: nothing to send */
+bool message_batch_call(struct message_batch *batch,
+                        struct db_call *ret_call); /* false: nothing to send */
 /* Reads the answer and rings who has something to look at. */
 enum error message_batch_result(struct message_batch *batch, struct db_rows *rows,
                                 struct failure *failure) MUST_CHECK;
-const struct message_receipt *message_batch_receipt(const struct message_batch *batch, size_t index);
+const struct message_receipt *message_batch_receipt(const struct message_batch *batch,
+                                                    size_t index);
 
 /* What became of messages that were accepted before. `ids` are workflow ids; seqs[i] the inbox_seq
  * of the receipt, or 0. Receipts come in the order of the rows; unknown ids have none. */
@@ -73,12 +76,14 @@ void message_look_call(struct db_call *call, struct arena *arena, const struct t
 enum error message_look_result(struct arena *arena, struct db_rows *rows, struct failure *failure,
                                struct message_receipt **ret_receipts, size_t *ret_count) MUST_CHECK;
 
-/* {messageId,status,deliveryAttempts,lastAttemptTime,response?}, the result of routeAgentMessage. */
+/* {messageId,status,deliveryAttempts,lastAttemptTime,response?}, the result of routeAgentMessage.
+ */
 struct document *message_result(struct arena *arena, const struct message_receipt *receipt);
 
 /* The workflow id a principal means by what it wrote: one that has a colon or looks like a UUID is
  * taken as it is, anything else is a key of its own. */
-struct text message_workflow_id(struct arena *arena, const struct principal *principal, struct text id);
+struct text message_workflow_id(struct arena *arena, const struct principal *principal,
+                                struct text id);
 
 /* "agent:alice:main" and "alice" give "alice"; absent where it is neither. */
 struct text message_recipient(struct text to);

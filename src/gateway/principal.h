@@ -22,7 +22,7 @@ enum scope {
 
 struct principal {
     char id[AGENT_ID_MAX + 1];
-    unsigned scopes;       /* of enum scope */
+    unsigned scopes; /* of enum scope */
     char credential_id[64];
 };
 
@@ -43,7 +43,8 @@ unsigned scope_from_name(struct text name); /* 0: no such scope */
 
 /* "Bearer TOKEN" (RFC 6750); absent where it is not that, or too long. */
 struct text bearer_token(struct text authorization);
-/* Is a browser of this Origin allowed (ALLOWED_ORIGINS, compared whole)? Absent: not a browser, yes. */
+/* Is a browser of this Origin allowed (ALLOWED_ORIGINS, compared whole)? Absent: not a browser,
+ * yes. */
 bool origin_allowed(const char *allowed_origins, struct text origin);
 
 #endif

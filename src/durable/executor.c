@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "durable/engine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const kind_names[] = {
+    [EXECUTOR_HTTP] = "http",
+    [EXECUTOR_SESSION] = "session",
+    [EXECUTOR_SWEEPER] = "sweeper",
+    [EXECUTOR_CTL] = "ctl",
+};
+
+/* Field 22 of /proc/PID/stat, the start time in clock ticks since boot; -1: there is no such
+ * process. Field 2 is the command's name, which may contain anything but ends at the last ')'. */
+static int64_t process_started(int pid)
+{
+    char path[32];
+    char line[1024];
+    FILE *file;
+    size_t length;
+    char *rest;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return -1;
+    length = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[length] = '\0';
+
+    rest = strrchr(line, ')');
+    for (int field = 2; rest && field < 22; field++)
+        rest = strchr(rest + 1, ' ');
+    return rest ? strtoll(rest + 1, NULL, 10) : -1;
+}
+
+void executor_init(struct executor *executor, enum executor_kind kind,
+                   const struct options *options)
+{
+    memset(executor, 0, sizeof *executor);
+    uuid_v4(executor->id);
+    executor->kind = kind;
+    if (options->host_name[0])
+        snprintf(executor->host, sizeof executor->host, "%s", options->host_name);
+    else if (gethostname(executor->host, sizeof executor->host - 1) != 0)
+        snprintf(executor->host, sizeof executor->host, "localhost");
+    for (char *c = executor->host; *c; c++)
+        if (*c == '/')
+            *c = '-';
+    executor->pid = (int)getpid();
+    executor->pid_started = process_started(executor->pid);
+}
+
+void executor_register_call(struct db_call *call, struct arena *arena,
+                            const struct executor *executor, const char *principal,
+                            struct text client)
+{
+    db_call_init(call, arena, STATEMENT_EXECUTOR_REGISTER);
+    db_add_string(call, executor->id);
+    db_add_string(call, kind_names[executor->kind]);
+    db_add_string(call, executor->host);
+    db_add_int(call, executor->pid);
+    db_add_int(call, executor->pid_started);
+    db_add_string(call, principal);
+    db_add_text(call, client);
+}
+
+bool executor_alive(int pid, int64_t pid_started)
+{
+    return process_started(pid) == pid_started;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Portable JSON as the workflow tables hold it: inputs, errors, and the superjson envelope of
+ * native TypeScript clients. Source: dbos-interop.md, section 3.
+ */
+#include "base/document.h"
+#include "durable/run.h"
+
+static const struct document_limits stored_limits = {
+    .bytes = 64 * 1024 * 1024, .depth = 4 * DOCUMENT_DEPTH_MAX, .values = 50 * DOCUMENT_VALUES_MAX};
+
+struct text portable_error(struct arena *arena, const struct failure *failure)
+{
+    struct document *error = document_object(arena);
+    const char *phrase = error_phrase(failure->error);
+
+    document_put_string(error, "name", "GatewayError");
+    document_put_string(error, "message",
+                        failure->detail[0] ? arena_printf(arena, "%s: %s", phrase, failure->detail)
+                                           : phrase);
+    document_put_string(error, "code", error_code(failure->error));
+    return document_text(arena, error);
+}
+
+enum error portable_error_read(struct arena *arena, struct text text, struct failure *failure)
+{
+    struct document *document;
+    struct text code, message;
+    enum error found = ERR_INTERNAL;
+
+    if (document_parse(arena, text, &stored_limits, NULL, &document) != OK)
+        return failure_set(failure, ERR_INTERNAL, "a recorded error cannot be read");
+    code = document_get_string(document, "code");
+    message = document_get_string(document, "message");
+    for (enum error error = 1; error < ERR__MAX; error++) {
+        if (text_is(code, error_code(error))) {
+            found = error;
+            break;
+        }
+    }
+    return failure_set(failure, found, "%.*s", (int)message.len, message.data ? message.data : "");
+}
+
+static struct text superjson(struct workflow *workflow, struct document *value)
+{
+    struct document *envelope = document_object(workflow->arena);
+
+    document_put(envelope, "json", value);
+    document_put_string(envelope, "__dbos_serializer", "superjson");
+    return document_text(workflow->arena, envelope);
+}
+
+struct text encode_output(struct workflow *workflow, struct text value)
+{
+    if (!value.data || !text_is(workflow->serialization, "js_superjson"))
+        return value;
+    return superjson(workflow, document_from_json(workflow->arena, value));
+}
+
+struct text encode_error(struct workflow *workflow, struct text error)
+{
+    struct document *portable, *native;
+
+    if (!error.data || !text_is(workflow->serialization, "js_superjson") ||
+        document_parse(workflow->arena, error, &stored_limits, NULL, &portable) != OK)
+        return error;
+    native = document_object(workflow->arena);
+    document_put_text(native, "name", document_get_string(portable, "name"));
+    document_put_text(native, "message", document_get_string(portable, "message"));
+    document_put_string(native, "stack", "");
+    return superjson(workflow, native);
+}
+
+enum error decode_input(struct workflow *workflow, struct text inputs)
+{
+    struct document *document, *arguments;
+    enum error error;
+
+    if (!inputs.data)
+        return OK;
+    if (!text_is(workflow->serialization, "portable_json") &&
+        !text_is(workflow->serialization, "js_superjson"))
+        return failure_set(&workflow->failure, ERR_INVALID_REQUEST,
+                           "its input is serialized as %.*s, which this gateway cannot read; "
+                           "enqueue it with portable serialization",
+                           (int)workflow->serialization.len,
+                           workflow->serialization.data ? workflow->serialization.data : "");
+    error = document_parse(workflow->arena, inputs, &stored_limits, &workflow->failure, &document);
+    if (error)
+        return error;
+    arguments = document_get(
+        document, text_is(workflow->serialization, "js_superjson") ? "json" : "positionalArgs");
+    workflow->input = document_at(arguments, 0);
+    return OK;
+}

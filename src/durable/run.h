@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One run of one workflow: what it replays, what it owes the database, and how it ended. Private
+ * to src/durable.
+ */
+#ifndef OPENCLAW_DURABLE_RUN_H
+#define OPENCLAW_DURABLE_RUN_H
+
+#include "durable/engine.h"
+#include "durable/workflow.h"
+
+/* How the row stands after the commit that is owed. */
+enum run_state {
+    RUN_ON,     /* it goes on under the same owner: PENDING */
+    RUN_PARKED, /* DELAYED for delay_ms */
+    RUN_LEFT,   /* ENQUEUED, for whoever claims it */
+    RUN_DONE,   /* SUCCESS */
+    RUN_FAILED, /* ERROR */
+    RUN_STOPPED /* nothing more is written: fenced, refused, settled by others, or away */
+};
+
+/* A checkpoint read from the database. */
+struct checkpoint {
+    int id;
+    struct text name, output, error, serialization;
+};
+
+/* A step whose checkpoint is not yet written; of its effect, if any, one of call and send is set.
+ */
+struct owed_step {
+    struct owed_step *next;
+    int id;
+    const char *name;
+    struct text output, error;
+    int64_t started_ms, finished_ms; /* monotonic */
+    const struct db_call *call;
+    const struct workflow_message *send;
+    bool awaited; /* the next step is workflow_step_settled */
+};
+
+struct owed_event {
+    struct owed_event *next;
+    int step;
+    const char *key;
+    struct text value; /* absent: the time of the commit */
+};
+
+struct workflow {
+    const struct engine *engine;
+    struct arena *arena;
+    struct db *db; /* NULL: in a batch, which cannot wait for the database */
+    const struct workflow_definition *definition;
+    const char *id;
+    const char *principal;
+    const char *waiter;
+    char token[UUID_SIZE];
+    bool start; /* the row is yet to be made */
+    struct document *input;
+    struct text input_text;    /* as workflow_input.inputs has it */
+    struct text serialization; /* of the row: how its outcome is to be written */
+    int64_t now_ms;            /* the database's clock at the claim */
+
+    struct checkpoint *checkpoints;
+    size_t checkpoint_count;
+    int next_step;
+    bool replaying; /* the step that ran last had a checkpoint */
+
+    struct owed_step *steps, **steps_end;
+    struct owed_event *events, **events_end;
+    const struct owed_step *call; /* the one owed step with a call, if any */
+
+    enum run_state state;
+    int64_t delay_ms;
+    struct text output, error;
+    struct failure failure; /* of the step or the call that failed last */
+    struct workflow_outcome outcome;
+};
+
+/* Calls the workflow function and settles how it ended; what is owed is still to be committed,
+ * unless run->state is RUN_STOPPED. */
+void run_function(struct workflow *workflow);
+
+/* Portable errors ({name,message,code}), and back. */
+struct text portable_error(struct arena *arena, const struct failure *failure);
+enum error portable_error_read(struct arena *arena, struct text text, struct failure *failure);
+/* A portable value or error in the form of the row's serialization. */
+struct text encode_output(struct workflow *workflow, struct text value);
+struct text encode_error(struct workflow *workflow, struct text error);
+/* The positional argument within the text of workflow_input, by the row's serialization. */
+enum error decode_input(struct workflow *workflow, struct text inputs) MUST_CHECK;
+
+/* The call of openclaw.workflow_commit for a set of workflows, and its answer, which sets each
+ * workflow's outcome. */
+void commit_call(struct db_call *call, struct arena *arena, const struct engine *engine,
+                 struct workflow *const *workflows, size_t count);
+enum error commit_result(struct workflow *const *workflows, size_t count, struct db_rows *rows,
+                         struct failure *failure) MUST_CHECK;
+/* Commits what one workflow owes, waiting for the database. Afterwards either nothing is owed, or
+ * the state is RUN_STOPPED. An error: the database is away, and nothing is known to be written. */
+enum error commit_run(struct workflow *workflow, struct failure *failure) MUST_CHECK;
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "gateway/principal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/token.h"
+
+static const struct {
+    const char *name;
+    enum scope scope;
+} scopes[] = {
+    {"send", SCOPE_SEND},
+    {"inbox", SCOPE_INBOX},
+    {"workflows:read", SCOPE_WORKFLOWS_READ},
+    {"workflows:write", SCOPE_WORKFLOWS_WRITE},
+    {"agents:write", SCOPE_AGENTS_WRITE},
+    {"operator", SCOPE_OPERATOR},
+};
+#define SCOPE_COUNT (sizeof scopes / sizeof *scopes)
+
+const char *scope_name(enum scope scope)
+{
+    for (size_t i = 0; i < SCOPE_COUNT; i++)
+        if (scopes[i].scope == scope)
+            return scopes[i].name;
+    return "unknown";
+}
+
+unsigned scope_from_name(struct text name)
+{
+    for (size_t i = 0; i < SCOPE_COUNT; i++)
+        if (text_is(name, scopes[i].name))
+            return scopes[i].scope;
+    return 0;
+}
+
+void principal_check_call(struct db_call *call, struct arena *arena, struct text token)
+{
+    char hash[TOKEN_HASH_SIZE];
+
+    token_hash(token, hash);
+    db_call_init(call, arena, STATEMENT_CREDENTIAL_CHECK);
+    db_add_string(call, hash);
+}
+
+enum error principal_check_result(struct db_rows *rows, struct failure *failure,
+                                  struct principal *ret_principal)
+{
+    struct principal principal = {0};
+    struct text id, credential;
+    struct text *names;
+    size_t count;
+    enum error error;
+
+    if (db_rows_count(rows) == 0)
+        return failure_set(failure, ERR_UNAUTHORIZED,
+                           "no such token, or it has expired or was revoked; "
+                           "gatewayctl agent rotate makes a new one");
+    id = db_text(rows, 0, 0);
+    names = db_texts(rows, 0, 2, &count);
+    credential = db_text(rows, 0, 3);
+    error = db_rows_error(rows, failure);
+    if (error)
+        return error;
+
+    snprintf(principal.id, sizeof principal.id, "%.*s", (int)id.len, id.data);
+    snprintf(principal.credential_id, sizeof principal.credential_id, "%.*s", (int)credential.len,
+             credential.data);
+    for (size_t i = 0; i < count; i++)
+        principal.scopes |= scope_from_name(names[i]);
+    *ret_principal = principal;
+    return OK;
+}
+
+void principal_anybody(struct text id, struct principal *ret_principal)
+{
+    memset(ret_principal, 0, sizeof *ret_principal);
+    snprintf(ret_principal->id, sizeof ret_principal->id, "%.*s",
+             id.data && text_is_agent_id(id) ? (int)id.len : 8,
+             id.data && text_is_agent_id(id) ? id.data : "operator");
+    for (size_t i = 0; i < SCOPE_COUNT; i++)
+        ret_principal->scopes |= scopes[i].scope;
+}
+
+bool principal_may(const struct principal *principal, enum scope scope)
+{
+    return (principal->scopes & (scope | SCOPE_OPERATOR)) != 0;
+}
+
+bool principal_may_read_inbox(const struct principal *principal, struct text agent_id)
+{
+    return (principal->scopes & SCOPE_OPERATOR) ||
+           ((principal->scopes & SCOPE_INBOX) && text_is(agent_id, principal->id));
+}
+
+struct text bearer_token(struct text authorization)
+{
+    static const char scheme[] = "Bearer ";
+    struct text token;
+
+    if (!authorization.data || authorization.len <= sizeof scheme - 1 ||
+        strncasecmp(authorization.data, scheme, sizeof scheme - 1) != 0)
+        return TEXT_NONE;
+    token.data = authorization.data + sizeof scheme - 1;
+    token.len = authorization.len - (sizeof scheme - 1);
+    return token.len <= TOKEN_TEXT_MAX ? token : TEXT_NONE;
+}
+
+bool origin_allowed(const char *allowed_origins, struct text origin)
+{
+    const char *at = allowed_origins;
+
+    if (!origin.data)
+        return true;
+    while (*at) {
+        size_t length = strcspn(at, " ");
+
+        if (length > 0 && text_equal((struct text){at, length}, origin))
+            return true;
+        at += length + (at[length] == ' ');
+    }
+    return false;
+}

@@ -340,7 +340,7 @@ static enum error commit_once(struct workflow *workflow, struct failure *failure
         db_tx_call(tx, &commit, &rows);
         error = db_tx_commit(tx, failure);
         if (!error)
-            ((struct owed_step *)workflow->call)->output = db_text(effect, 0, 0);
+            workflow->call->output = db_text(effect, 0, 0);
     }
     return error ? error : commit_result(&workflow, 1, rows, failure);
 }

@@ -67,7 +67,7 @@ struct workflow {
 
     struct owed_step *steps, **steps_end;
     struct owed_event *events, **events_end;
-    const struct owed_step *call; /* the one owed step with a call, if any */
+    struct owed_step *call; /* the one owed step with a call, if any */
 
     enum run_state state;
     int64_t delay_ms;

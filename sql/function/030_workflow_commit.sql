@@ -191,6 +191,8 @@ begin
         updated_at = v_now,
         owner_xid = null,
         executor_id = case when w.status = 'DELAYED' then '' else s.executor_id end,
+        -- to have come to a wait is progress: waking from it is no recovery
+        recovery_attempts = case when w.status = 'DELAYED' then 0 else s.recovery_attempts end,
         queue_name = case when w.status = 'ENQUEUED' then coalesce(s.queue_name, '_dbos_internal_queue') else s.queue_name end,
         delay_until_epoch_ms = case when w.status = 'DELAYED' then v_now + w.delay else s.delay_until_epoch_ms end,
         completed_at = case when w.status in ('SUCCESS', 'ERROR') then v_now end,

@@ -144,6 +144,7 @@ begin
     select f.workflow_uuid, f.await_step, 'delivered', format('{"at":%s,"attempt":%s}', f.last_attempt_at, f.attempt)
     from finished f
     where p_state = 'acked'
+      and f.last_attempt_at is not null
     union all
     select
       f.workflow_uuid, f.await_step,

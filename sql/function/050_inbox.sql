@@ -107,7 +107,8 @@ $$;
 -- earlier one of the sender waits for another try; and where only one may be in flight, such a
 -- message holds the whole line. What expired is left to the sweeper; what was cancelled is withdrawn.
 -- With no message the one row says when the next may be due; with messages next_due is null.
--- Locks: inbox, skipping what others hold.
+-- Locks: subscription (key share, so that who takes the inbox over finds all that was leased), then
+-- inbox, skipping what others hold.
 create or replace function openclaw.inbox_claim(
   p_agent text,
   p_holder text,
@@ -148,7 +149,8 @@ begin
     from openclaw.subscription s
     where s.agent_id = p_agent
       and s.executor_id = p_holder
-      and s.epoch = p_epoch;
+      and s.epoch = p_epoch
+    for key share;
     if not found then
       raise exception 'a newer subscription has taken over the inbox of %', p_agent
         using errcode = 'OC001';

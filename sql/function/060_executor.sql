@@ -25,6 +25,8 @@ $$;
 
 -- Buries executors: their running workflows can be claimed again, their deliveries are ready at
 -- once, their subscriptions are gone. The bells are of those who now have something to look at.
+-- A workflow that was locked at its executor's burial, or that the dead one's last statement claimed
+-- or started afterwards, is found by the next call, whoever that is for.
 -- Locks: executor, workflow_status in the order of ids, subscription, inbox in the order of inbox_seq.
 create or replace function openclaw.executor_reap(p_executors text[])
 returns table (executors bigint, workflows bigint, deliveries bigint, bells text[])
@@ -57,7 +59,15 @@ begin
   into v_gone
   from buried b;
 
-  v_workflows := openclaw.workflow_recover(v_gone);
+  v_workflows := openclaw.workflow_recover(
+    array(
+      select distinct s.executor_id
+      from dbos_system.workflow_status s
+      join openclaw.executor x on x.executor_id = s.executor_id
+      where s.status = 'PENDING'
+        and x.ended_at is not null
+    )
+  );
 
   select array_agg(distinct i.agent_id)
   into v_agents

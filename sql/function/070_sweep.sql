@@ -189,21 +189,30 @@ begin
   end if;
 
   return query
+  with tried as (
+    select r.*
+    from openclaw.inbox_retry(
+      p_app, p_legacy, v_seq, v_delivery, false, true, null, false,
+      'its lease ended without an answer', p_base_ms, p_max_ms
+    ) r
+  )
   select
-    count(*) filter (where r.state = 'ready'),
-    count(*) filter (where r.state = 'dead'),
-    coalesce(
-      array_agg(distinct x.host || '/' || x.executor_id) filter (where x.executor_id is not null),
-      '{}'
+    count(*) filter (where t.state = 'ready'),
+    count(*) filter (where t.state = 'dead'),
+    array(
+      select x.host || '/' || x.executor_id
+      from openclaw.executor x
+      where x.executor_id in (
+        select s.executor_id
+        from openclaw.subscription s
+        join tried r on r.agent_id = s.agent_id
+        union all
+        select r.waiter
+        from tried r
+        where r.state = 'dead'
+      )
     )
-  from openclaw.inbox_retry(
-    p_app, p_legacy, v_seq, v_delivery, false, true, null, false,
-    'its lease ended without an answer', p_base_ms, p_max_ms
-  ) r
-  left join openclaw.subscription s on s.agent_id = r.agent_id
-  left join openclaw.executor x
-    on x.executor_id = s.executor_id
-    or x.executor_id = r.waiter and r.state = 'dead';
+  from tried t;
 end
 $$;
 
@@ -293,9 +302,9 @@ begin
         and s.serialization = 'portable_json'
     ), format(
       '{"messageId":%s,"status":"%s","deliveryAttempts":%s,"lastAttemptTime":%s}',
-      to_json(openclaw.message_id(v_inbox.sender, v_inbox.message_uuid)),
+      coalesce(to_json(openclaw.message_id(v_inbox.sender, v_inbox.message_uuid))::text, 'null'),
       case v_inbox.state when 'acked' then 'acknowledged' when 'expired' then 'expired' else 'failed' end,
-      v_inbox.attempt,
+      coalesce(v_inbox.attempt, 0),
       coalesce('"' || openclaw.iso(v_inbox.last_attempt_at) || '"', 'null')
     ));
 end

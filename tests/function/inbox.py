@@ -415,13 +415,7 @@ with Cluster() as cluster:
     with Database(cluster) as empty:
         empty.provision("alice", "bob", "carol")
         for test in TESTS:
-            # each test has an inbox of its own
-            empty.run(
-                "truncate openclaw.inbox, openclaw.subscription; delete from openclaw.executor;"
-                " delete from dbos_system.workflow_status where name <> 'agent';"
-                " delete from dbos_system.notifications; delete from dbos_system.operation_outputs;"
-                " delete from dbos_system.workflow_output; delete from openclaw.inbox_depth"
-            )
+            empty.clear()
             try:
                 test(empty)
             except (SqlError, AssertionError, IndexError, ValueError) as error:

@@ -345,6 +345,16 @@ class Connection:
     def inbox(self, identity):
         return self.row(f"select * from openclaw.inbox where message_uuid = {literal(identity)}")
 
+    def clear(self):
+        """No messages, workflows or executors; the agents and their mailboxes stay."""
+        self.run(
+            "truncate openclaw.inbox, openclaw.subscription, openclaw.inbox_depth;"
+            " delete from openclaw.executor;"
+            " delete from dbos_system.workflow_status where name <> 'agent';"
+            " delete from dbos_system.notifications; delete from dbos_system.operation_outputs;"
+            " delete from dbos_system.workflow_output"
+        )
+
     def count(self, table, where="true"):
         return self.value(f"select count(*) from {table} where {where}")
 

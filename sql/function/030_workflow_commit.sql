@@ -373,15 +373,13 @@ begin
     w.ord::integer, 'committed', null, w.status, null, null,
     v_sent_seq[array_position(p_send_of, w.ord::integer)],
     v_now,
-    case when cardinality(p_send_of) > 0 then
-      array(
-        select distinct x.host || '/' || x.executor_id
-        from unnest(p_send_of, p_send_to) as s (of_ord, agent_id)
-        join openclaw.subscription b on b.agent_id = s.agent_id
-        join openclaw.executor x on x.executor_id = b.executor_id
-        where s.of_ord = w.ord
-      )
-    end
+    array(
+      select distinct x.host || '/' || x.executor_id
+      from unnest(p_send_of, p_send_to) as s (of_ord, agent_id)
+      join openclaw.subscription b on b.agent_id = s.agent_id
+      join openclaw.executor x on x.executor_id = b.executor_id
+      where s.of_ord = w.ord
+    )
   from unnest(p_status) with ordinality as w (status, ord)
   where w.ord = any (v_live);
 
@@ -414,7 +412,7 @@ begin
           and c.function_name = p_send_name[array_position(p_send_of, w.ord::integer)]
       ),
       v_now,
-      null::text[]
+      '{}'::text[]
     from unnest(p_id, p_name, p_start, p_token, p_input)
       with ordinality as w (id, name, start, token, input, ord)
     left join dbos_system.workflow_status s on s.workflow_uuid = w.id

@@ -178,14 +178,11 @@ size_t engine_ring(const struct engine *engine, const struct text *bells, size_t
 static enum error run_to_end(struct workflow *workflow, struct failure *failure)
 {
     run_function(workflow);
-    if (workflow->state == RUN_STOPPED) {
-        if (workflow->failure.error && error_retry(workflow->failure.error) != RETRY_NEVER) {
-            *failure = workflow->failure;
-            return failure->error;
-        }
-        return OK;
+    if (workflow->broken) {
+        *failure = workflow->failure;
+        return workflow->broken;
     }
-    return commit_run(workflow, failure);
+    return workflow->state == RUN_STOPPED ? OK : commit_run(workflow, failure);
 }
 
 /* A workflow that runs has an owner that a sweeper knows, or it would not be recovered. */
@@ -209,19 +206,16 @@ enum error engine_start(const struct engine *engine, struct db *db, struct arena
     if (error)
         return error;
     run_function(workflow);
-    if (refused_at_once(workflow) && !workflow->outcome.now_ms) {
-        refuse(workflow);
-        *ret_outcome = workflow->outcome;
-        return OK;
-    }
-    if (workflow->state != RUN_STOPPED) {
-        error = commit_run(workflow, failure);
-        if (error)
-            return error;
-    } else if (workflow->failure.error && error_retry(workflow->failure.error) != RETRY_NEVER) {
+    if (workflow->broken) {
         *failure = workflow->failure;
-        return failure->error;
+        return workflow->broken;
     }
+    if (workflow->state != RUN_STOPPED && refused_at_once(workflow))
+        refuse(workflow);
+    else if (workflow->state != RUN_STOPPED)
+        error = commit_run(workflow, failure);
+    if (error)
+        return error;
     *ret_outcome = workflow->outcome;
     if (workflow->outcome.kind == WORKFLOW_COMMITTED && !ret_outcome->output.data) {
         ret_outcome->output = workflow->state == RUN_DONE ? workflow->output : TEXT_NONE;

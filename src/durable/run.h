@@ -73,6 +73,7 @@ struct workflow {
     int64_t delay_ms;
     struct text output, error;
     struct failure failure; /* of the step or the call that failed last */
+    enum error broken;      /* RUN_STOPPED because of this, not of the workflow's own doing */
     struct workflow_outcome outcome;
 };
 

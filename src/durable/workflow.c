@@ -67,6 +67,13 @@ static enum error stop(struct workflow *workflow, enum run_state state, enum err
     return error;
 }
 
+/* Ends the run because something failed that is no outcome of the workflow; it is tried again. */
+static enum error stop_broken(struct workflow *workflow, enum error error)
+{
+    workflow->broken = error;
+    return stop(workflow, RUN_STOPPED, error);
+}
+
 static struct owed_step *owe_step(struct workflow *workflow, int id, const char *name)
 {
     struct owed_step *step = arena_alloc(workflow->arena, sizeof *step);
@@ -131,7 +138,7 @@ static enum error barrier(struct workflow *workflow)
         return OK;
     error = commit_run(workflow, &workflow->failure);
     if (error)
-        return stop(workflow, RUN_STOPPED, error);
+        return stop_broken(workflow, error);
     if (workflow->state == RUN_STOPPED)
         return workflow->failure.error ? workflow->failure.error : ERR_FENCED;
     return OK;
@@ -153,7 +160,7 @@ static enum error run_step(struct workflow *workflow, const char *name,
     if (error && workflow->failure.error != error)
         failure_set(&workflow->failure, error, "%s", "");
     if (error && error_retry(error) != RETRY_NEVER)
-        return stop(workflow, RUN_STOPPED, error);
+        return stop_broken(workflow, error);
 
     step = owe_step(workflow, id, name);
     step->started_ms = started;
@@ -272,7 +279,7 @@ static enum error review(struct workflow *workflow, const char *name)
     db_add_int(&call, sent_seq(workflow));
     error = db_run(workflow->db, &call, &workflow->failure, &rows);
     if (error)
-        return stop(workflow, RUN_STOPPED, error);
+        return stop_broken(workflow, error);
     state = db_text(rows, 0, 0);
     if (text_is(state, "ready") || text_is(state, "leased")) {
         workflow->state = RUN_PARKED;

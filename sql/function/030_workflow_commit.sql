@@ -80,7 +80,6 @@ returns table (
 )
 language plpgsql
 set search_path = pg_catalog
-set openclaw.writer = 'gateway'
 as $$
 #variable_conflict use_column
 declare
@@ -274,6 +273,8 @@ begin
           and s.of_ord = any (v_live);
       end if;
 
+      -- not as a clause of the function: only a superuser may define one with it
+      perform set_config('openclaw.writer', 'gateway', true);
       insert into dbos_system.notifications (
         destination_uuid, topic, message, created_at_epoch_ms, message_uuid, serialization
       )
@@ -285,6 +286,7 @@ begin
       -- a rewound workflow sends its message once more
       on conflict (message_uuid) do update
       set consumed = false;
+      perform set_config('openclaw.writer', '', true);
 
       with sent as (
         insert into openclaw.inbox (

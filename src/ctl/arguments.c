@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/arguments.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+#define DURATION_MAX_MS (INT64_C(100) * 365 * 86400 * 1000)
+
+const struct flag_row flag_rows[FLAG__MAX] = {
+    [FLAG_JSON] = {"--json", NULL, "print one JSON object"},
+    [FLAG_STATUS] = {"--status", NULL, "say what the database has, and change nothing"},
+    [FLAG_DRY_RUN] = {"--dry-run", NULL, "say what would be done, and change nothing"},
+    [FLAG_APP_ROLE] = {"--app-role", "ROLE",
+                       "the role the gateway's programs use (openclaw_gateway where there is one)"},
+    [FLAG_NAME] = {"--name", "TEXT", "a name for people"},
+    [FLAG_KIND] = {"--kind", "KIND", "operator or program"},
+    [FLAG_SCOPES] = {"--scopes", "LIST", "scopes, separated by commas"},
+    [FLAG_EXPIRES] = {"--expires", "TIME", "the token is valid for so long (never ends)"},
+    [FLAG_OVERLAP] = {"--overlap", "TIME", "the old token stays valid for so long (0)"},
+    [FLAG_STATE] = {"--state", "LIST", "only those in these states, separated by commas"},
+    [FLAG_WORKFLOW] = {"--workflow", "NAME", "only workflows of this name"},
+    [FLAG_PRINCIPAL] = {"--principal", "NAME", "only those that this principal started"},
+    [FLAG_SINCE] = {"--since", "TIME", "only those started within this time"},
+    [FLAG_LIMIT] = {"--limit", "N", "at most so many, 1 to 1000 (50)"},
+};
+
+static enum error parse_flag(struct arguments *arguments, const char *argument, const char *next,
+                             bool *ret_took_next, struct failure *failure)
+{
+    size_t len = strcspn(argument, "=");
+    const char *value = argument[len] ? argument + len + 1 : NULL;
+
+    for (unsigned i = 0; i < FLAG__MAX; i++) {
+        const struct flag_row *row = &flag_rows[i];
+        if (strlen(row->name) != len || strncmp(row->name, argument, len) != 0)
+            continue;
+        if (!row->value && value)
+            return failure_set(failure, ERR_INVALID_REQUEST, "%s takes no value", row->name);
+        if (row->value && !value) {
+            if (!next)
+                return failure_set(failure, ERR_INVALID_REQUEST, "%s needs a value: %s %s",
+                                   row->name, row->name, row->value);
+            value = next;
+            *ret_took_next = true;
+        }
+        if (arguments->flags[i])
+            return failure_set(failure, ERR_INVALID_REQUEST, "%s is given twice", row->name);
+        arguments->flags[i] = row->value ? value : "";
+        return OK;
+    }
+    return failure_set(failure, ERR_INVALID_REQUEST, "there is no flag %.*s; see gatewayctl --help",
+                       (int)(len > 100 ? 100 : len), argument);
+}
+
+enum error arguments_parse(struct arguments *ret_arguments, int argc, char **argv,
+                           struct failure *failure)
+{
+    struct arguments arguments = {.operand_count = 0};
+    bool flags_end = false;
+
+    for (int i = 0; i < argc; i++) {
+        if (!flags_end && strcmp(argv[i], "--") == 0) {
+            flags_end = true;
+        } else if (!flags_end && argv[i][0] == '-' && argv[i][1] != '\0') {
+            bool took_next = false;
+            enum error error = parse_flag(&arguments, argv[i], i + 1 < argc ? argv[i + 1] : NULL,
+                                          &took_next, failure);
+            if (error != OK)
+                return error;
+            i += took_next;
+        } else if (arguments.operand_count == OPERANDS_MAX) {
+            return failure_set(failure, ERR_INVALID_REQUEST,
+                               "too many arguments; see gatewayctl --help");
+        } else {
+            arguments.operands[arguments.operand_count++] = argv[i];
+        }
+    }
+    *ret_arguments = arguments;
+    return OK;
+}
+
+enum error duration_parse(const char *string, int64_t *ret_ms, struct failure *failure)
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    struct text number = {string, strspn(string, "0123456789")};
+    int64_t value;
+
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (strcmp(string + number.len, units[i].unit) == 0 &&
+            text_int64(number, 0, DURATION_MAX_MS / units[i].ms, &value) == OK) {
+            *ret_ms = value * units[i].ms;
+            return OK;
+        }
+    return failure_set(failure, ERR_INVALID_REQUEST,
+                       "\"%.40s\" is no time; write it as 500ms, 30s, 5m, 2h or 7d", string);
+}

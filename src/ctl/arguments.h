@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What stands behind a verb: operands and flags.
+ */
+#ifndef OPENCLAW_CTL_ARGUMENTS_H
+#define OPENCLAW_CTL_ARGUMENTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define OPERANDS_MAX 4
+
+enum flag {
+    FLAG_JSON,
+    FLAG_STATUS,
+    FLAG_DRY_RUN,
+    FLAG_APP_ROLE,
+    FLAG_NAME,
+    FLAG_KIND,
+    FLAG_SCOPES,
+    FLAG_EXPIRES,
+    FLAG_OVERLAP,
+    FLAG_STATE,
+    FLAG_WORKFLOW,
+    FLAG_PRINCIPAL,
+    FLAG_SINCE,
+    FLAG_LIMIT,
+    FLAG__MAX
+};
+#define TAKES(flag) (1u << (flag))
+
+struct flag_row {
+    const char *name;  /* "--limit" */
+    const char *value; /* what its value is called; NULL: it has none */
+    const char *help;
+};
+extern const struct flag_row flag_rows[FLAG__MAX];
+
+struct arguments {
+    const char *operands[OPERANDS_MAX];
+    unsigned operand_count;
+    const char *flags[FLAG__MAX]; /* NULL: not given; "" for a flag without value */
+};
+
+/* Flags may stand anywhere, as --flag VALUE or --flag=VALUE; behind -- there are none. Points into
+ * argv. Errors: INVALID_REQUEST. */
+enum error arguments_parse(struct arguments *ret_arguments, int argc, char **argv,
+                           struct failure *failure) MUST_CHECK;
+
+/* "500ms", "30s", "5m", "2h", "7d", or a bare number of milliseconds; at most a hundred years. */
+enum error duration_parse(const char *string, int64_t *ret_ms, struct failure *failure) MUST_CHECK;
+
+#endif

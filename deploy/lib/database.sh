@@ -25,8 +25,8 @@ cluster=''    # set by create_cluster
 
 create_cluster() {
     cluster=$state/postgres
+    folder 700 "$db_user" "$cluster"
     if [ ! -s "$cluster/PG_VERSION" ]; then
-        folder 700 "$db_user" "$cluster"
         note "initdb ($("$PG_BINDIR/postgres" --version))"
         current_log=$log_dir/initdb.log
         # a run that was interrupted leaves a folder that initdb refuses

@@ -121,13 +121,13 @@ bool connection_is_stale(struct db *db)
     return poll(&fd, 1, 0) != 0;
 }
 
-void connection_cancel(struct db *db)
+void connection_drop(struct db *db)
 {
-    char ignored[256];
-    PGcancel *cancel = PQgetCancel(db->conn);
-    if (cancel)
-        (void)PQcancel(cancel, ignored, sizeof ignored);
-    PQfreeCancel(cancel);
+    (void)!cancel_end(db->cancel);
+    db->cancel = NULL;
+    PQfinish(db->conn);
+    db->conn = NULL;
+    db->ready = false;
 }
 
 struct db *db_new(enum db_route route)
@@ -142,9 +142,7 @@ struct db *db_new(enum db_route route)
 void db_close(struct db *db)
 {
     exchange_end(db);
-    PQfinish(db->conn);
-    db->conn = NULL;
-    db->ready = false;
+    connection_drop(db);
 }
 
 void db_free(struct db *db)

@@ -88,10 +88,10 @@ void db_close(struct db *db); /* closes the socket, stays usable */
 void db_free(struct db *db);  /* NULL is allowed */
 bool db_is_open(const struct db *db);
 
-/* Runs one call in a transaction of its own and waits, at most DB_TIMEOUT_MS (on which the
- * statement is cancelled and the connection drained or closed). Opens the connection where it is
- * closed; reconnects once, silently, where a connection that had been idle turns out dead before
- * the call was sent. */
+/* Runs one call in a transaction of its own and waits, at most DB_TIMEOUT_MS; then the
+ * statement is cancelled, and where no answer comes within a second more the connection closed.
+ * Opens the connection where it is closed; reconnects once, silently, where a connection that had
+ * been idle turns out dead before the call was sent. */
 enum error db_run(struct db *db, const struct db_call *call, struct failure *failure,
                   struct db_rows **ret_rows) MUST_CHECK;
 
@@ -112,7 +112,7 @@ enum error db_tx_commit(struct db_tx *tx, struct failure *failure) MUST_CHECK;
 
 /* Starts a call (connecting first where needed) and returns at once (libpq resolves a host's name
  * while it waits, so name it by address or socket). One call at a time; `call` and its arena must
- * live until it is done. The time limit is DB_TIMEOUT_MS; then the connection is closed. */
+ * live until it is done. The time limit is that of db_run. */
 void db_start(struct db *db, const struct db_call *call);
 bool db_busy(const struct db *db);
 /* For poll(2): the descriptor (-1: none), POLLIN/POLLOUT, and when to call db_advance at the

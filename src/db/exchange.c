@@ -80,13 +80,6 @@ static bool done(struct db *db)
     return true;
 }
 
-static void drop_connection(struct db *db)
-{
-    PQfinish(db->conn);
-    db->conn = NULL;
-    db->ready = false;
-}
-
 static struct item *current(struct exchange *exchange)
 {
     return &exchange
@@ -133,7 +126,7 @@ static bool lost(struct db *db)
                         connected && may_have_written(exchange));
         fail(exchange, &failure);
     }
-    drop_connection(db);
+    connection_drop(db);
     return done(db);
 }
 
@@ -333,7 +326,7 @@ static bool finish(struct db *db)
     /* The outcome stands; but a connection that a transaction is open on must not be used again. */
     bool left = !db->exchange.pipelined || PQexitPipelineMode(db->conn);
     if (!left || PQtransactionStatus(db->conn) != PQTRANS_IDLE)
-        drop_connection(db);
+        connection_drop(db);
     return done(db);
 }
 
@@ -350,12 +343,11 @@ static bool time_is_up(struct db *db)
                     "reachable?",
                     (long long)exchange->timeout_ms);
         fail(exchange, &failure);
-        drop_connection(db);
+        connection_drop(db);
         return done(db);
     }
-    if (db->may_block && !exchange->cancelled) {
+    if (!exchange->cancelled && (db->cancel = cancel_start(db->conn)) != NULL) {
         exchange->cancelled = true;
-        connection_cancel(db);
         db->deadline = clock_ms() + DB_CANCEL_MS;
         return false;
     }
@@ -365,7 +357,7 @@ static bool time_is_up(struct db *db)
     if (!is_committed(exchange))
         fail(exchange, &failure);
     exchange->lost = true;
-    drop_connection(db);
+    connection_drop(db);
     return done(db);
 }
 
@@ -428,8 +420,10 @@ void exchange_start(struct db *db, int64_t timeout_ms)
 {
     db->exchange.timeout_ms = timeout_ms;
     db->deadline = clock_ms() + timeout_ms;
-    if (db->conn && connection_is_stale(db))
-        drop_connection(db);
+    bool cancel_is_over = cancel_end(db->cancel); /* else it might stop what is sent now */
+    db->cancel = NULL;
+    if (db->conn && (!cancel_is_over || connection_is_stale(db)))
+        connection_drop(db);
     if (db->conn) {
         db->phase = PHASE_ANSWER;
         return;
@@ -445,7 +439,6 @@ void exchange_refuse(struct db *db, const struct failure *failure)
 
 void exchange_run(struct db *db)
 {
-    db->may_block = true;
     while (!exchange_advance(db)) {
         int64_t left = exchange_deadline(db) - clock_ms();
         struct pollfd fd = {.fd = PQsocket(db->conn), .events = db->poll_events};
@@ -456,7 +449,6 @@ void exchange_run(struct db *db)
             errno != EINTR)
             abort(); /* EFAULT, EINVAL, ENOMEM: nothing that waiting would change */
     }
-    db->may_block = false;
 }
 
 void exchange_end(struct db *db)

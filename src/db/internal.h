@@ -88,11 +88,11 @@ struct db {
     PGconn *conn; /* NULL: closed */
     bool ready;   /* connected wholly */
     enum exchange_phase phase;
-    bool may_block; /* exchange_run is waiting: PQcancel is allowed */
     short poll_events;
     int64_t deadline;
     int64_t connect_deadline;
-    const struct db_call *call; /* of db_start */
+    struct cancel *cancel; /* NULL: none was asked for */
+    const struct db_call *call;
     struct exchange exchange;
 };
 
@@ -115,7 +115,16 @@ void exchange_end(struct db *db);
 
 enum error connection_start(struct db *db, struct failure *failure) MUST_CHECK;
 bool connection_is_stale(struct db *db);
-void connection_cancel(struct db *db);
+void connection_drop(struct db *db); /* closes it, whatever is under way */
+
+/* ---- cancel.c ----------------------------------------------------------------------------- */
+
+struct cancel; /* a cancel request on its way */
+
+struct cancel *cancel_start(PGconn *conn); /* NULL: there can be none */
+/* Releases it (NULL is allowed). False: it may still arrive, and would hit whatever runs on the
+ * connection then, so the connection must be closed. */
+bool cancel_end(struct cancel *cancel) MUST_CHECK;
 
 /* ---- outcome.c ---------------------------------------------------------------------------- */
 

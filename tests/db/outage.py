@@ -204,13 +204,32 @@ def timeouts(cluster, server, way):
         tap.equal(count(cluster, "id = 30"), 0, f"{way}: rolled back")
         judge(ask.run("ping"), "OK", f"{way}: and of use again")
         ask.send("poll", "test_sleep", 30)
-        judge(ask.receive(), "IN_DOUBT", f"{way}: without blocking it is closed, in doubt")
-        ask.send("poll", "test_sleep_read", 30)
-        judge(ask.receive(), "UNAVAILABLE", f"{way}: unless it only read")
-    cluster.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%'"
-        " and pid <> pg_backend_pid()"
-    )
+        answer = ask.receive()
+        judge(answer, "UNAVAILABLE", f"{way}: without blocking, too", "57014")
+        tap.ok(450 <= answer.milliseconds < 1000, f"{way}: in time", answer.line)
+        cluster.wait_until(running, DATABASE)
+
+
+def deaf_pooler(cluster):
+    """Cancelling goes through the pooler, too: it must not be waited for."""
+    with Bouncer(cluster) as bouncer:
+        for verb, statement, error in (
+            ("run", "test_insert_sleep", "IN_DOUBT"),
+            ("poll", "test_insert_sleep", "IN_DOUBT"),
+            ("run", "test_sleep_read", "UNAVAILABLE"),
+        ):
+            with Ask(bouncer.url(DATABASE), 500) as ask:
+                judge(ask.run("ping"), "OK", "before the pooler is stopped")
+                values = (35, 2) if error == "IN_DOUBT" else (2,)
+                ask.send(verb, statement, *values)
+                backend(cluster, "pg_sleep")
+                bouncer.process.send_signal(signal.SIGSTOP)
+                answer = ask.receive()
+                bouncer.process.send_signal(signal.SIGCONT)
+                judge(answer, error, f"{verb} {statement}: the pooler is stopped")
+                tap.ok(answer.milliseconds < 2000, "and not waited for", answer.line)
+                cluster.execute("select pg_terminate_backend(pid) from pg_stat_activity"
+                                " where query like '%pg_sleep%' and pid <> pg_backend_pid()")
 
 
 def deaf_servers(cluster):
@@ -444,6 +463,7 @@ def main():
             timeouts(cluster, cluster, "direct")
             timeouts(cluster, bouncer, "pooled")
             deaf_servers(cluster)
+            deaf_pooler(cluster)
             refusals(cluster, cluster)
             refusals(cluster, bouncer)
             options_are_refused(bouncer)

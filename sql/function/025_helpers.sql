@@ -98,6 +98,8 @@ create or replace function openclaw.workflow_event(
 returns void
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   insert into dbos_system.workflow_events (workflow_uuid, key, value, serialization)

@@ -14,6 +14,8 @@ create or replace function openclaw.inbox_subscribe(
 returns table (epoch bigint, pending bigint, in_flight bigint, bells text[])
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -75,6 +77,8 @@ create or replace function openclaw.inbox_release(p_agent text, p_holders text[]
 returns bigint
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_released bigint;
@@ -137,6 +141,8 @@ returns table (
 )
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -273,6 +279,8 @@ create or replace function openclaw.inbox_ack(
 returns table (delivery_id text, outcome text, bell text)
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -349,6 +357,8 @@ create or replace function openclaw.inbox_retry(
 returns table (inbox_seq bigint, agent_id text, state text, attempt integer, due_at bigint, waiter text)
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -466,6 +476,8 @@ create or replace function openclaw.inbox_extend(
 returns table (delivery_id text, lease_expires_at bigint)
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
@@ -496,6 +508,8 @@ create or replace function openclaw.inbox_handed(p_seq bigint[], p_delivery text
 returns table (bell text)
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

@@ -32,6 +32,8 @@ create or replace function openclaw.executor_reap(p_executors text[])
 returns table (executors bigint, workflows bigint, deliveries bigint, bells text[])
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -102,6 +104,8 @@ create or replace function openclaw.workflow_recover(p_executors text[])
 returns bigint
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_recovered bigint;
@@ -134,6 +138,8 @@ create or replace function openclaw.workflow_adopt(p_app text, p_name text[], p_
 returns bigint
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_adopted bigint;

@@ -6,6 +6,8 @@ create or replace function openclaw.workflow_wake(p_app text, p_limit integer)
 returns bigint
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_woken bigint;
@@ -39,6 +41,8 @@ create or replace function openclaw.workflow_expire(p_app text, p_limit integer)
 returns bigint
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now constant bigint := openclaw.now_ms();
@@ -93,6 +97,8 @@ returns table (
 )
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -168,6 +174,8 @@ create or replace function openclaw.inbox_expire_leases(
 returns table (retried bigint, dead bigint, bells text[])
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -262,6 +270,8 @@ create or replace function openclaw.message_review(
 returns table (state text, again_ms bigint, result text)
 language plpgsql
 set search_path = pg_catalog
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

@@ -80,7 +80,6 @@ returns table (
 )
 language plpgsql
 set search_path = pg_catalog
-set search_path = pg_catalog
 set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$

@@ -23,6 +23,11 @@ def files():
     return paths
 
 
+def dbos_files():
+    """Of these, what makes the DBOS schema (0001), and what we change in it (0002)."""
+    return [path for path in files() if "_dbos_system_" in os.path.basename(path)]
+
+
 def install(cluster, database, schema=DBOS_SCHEMA, user=None):
     for path in files():
         cluster.apply(path, database, user, {DBOS_SCHEMA: schema})

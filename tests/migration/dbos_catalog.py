@@ -12,10 +12,12 @@ import os
 import re
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "ctl")]
 
 import catalog
 import node
+import programs
 import schema
 from cluster import Cluster, skip_without
 from tap import Tap, diagnose
@@ -93,7 +95,20 @@ def check_step(tap, cluster, path, number):
     tap.ok(recorded == [number] and works == "t", f"upgrade {os.path.basename(path)}", recorded)
 
 
-def check_upgrades(tap, cluster, theirs, fresh):
+def check_gatewayctl(tap, cluster, ours):
+    """gatewayctl migrate takes the SDK's oldest version that it accepts to what a fresh one is."""
+    if not os.access(programs.CTL, os.X_OK):
+        tap.skip("gatewayctl migrate", "gatewayctl is not built")
+        return
+    cluster.create_database("migrated", template="old")
+    result = programs.ctl(cluster, "migrated", "migrate")
+    tap.ok(result.code == 0, f"gatewayctl migrate from {UPGRADES_FROM}", result)
+    migrated = catalog.read(cluster, "migrated", SCHEMA)
+    check_catalog(tap, migrated, ours, [], "gatewayctl migrate: the schema is that of a fresh one")
+    tap.equal(versions(cluster, "migrated"), [VERSION], "gatewayctl migrate: one row, 123")
+
+
+def check_upgrades(tap, cluster, theirs, ours, fresh):
     """From each version: the SDK's own old state, then our restatements one by one."""
     steps = {
         int(os.path.basename(path).split("_")[0]): path
@@ -109,6 +124,7 @@ def check_upgrades(tap, cluster, theirs, fresh):
         cluster.execute(migrations[start], "old")
         cluster.create_database("upgraded", template="old")
         if start == UPGRADES_FROM:
+            check_gatewayctl(tap, cluster, ours)
             for number in range(start + 1, VERSION + 1):
                 check_step(tap, cluster, steps[number], number)
         else:
@@ -141,7 +157,7 @@ def main():
         theirs = catalog.read(cluster, "theirs", SCHEMA)
         tap.ok(len(theirs) > 150, f"the SDK made {len(theirs)} objects")
 
-        cluster.apply(schema.files()[0], "exact")
+        cluster.apply(schema.dbos_files()[0], "exact")
         exact = catalog.read(cluster, "exact", SCHEMA)
         check_catalog(tap, exact, theirs, [], "0001 is the SDK's schema, without exception")
         tap.equal(versions(cluster, "exact"), [VERSION], "one row, 123")
@@ -157,7 +173,7 @@ def main():
         adopted = catalog.read(cluster, "theirs", SCHEMA)
         check_catalog(tap, adopted, ours, [], "a schema that the SDK made becomes the same")
 
-        check_upgrades(tap, cluster, theirs, "exact")
+        check_upgrades(tap, cluster, theirs, ours, "exact")
         diagnose(f"{len(theirs)} objects compared, {len(ALLOWED)} differences allowed")
     return tap.done()
 

@@ -14,7 +14,7 @@ from tap import Tap
 
 SCHEMA = schema.DBOS_SCHEMA
 REFUSED = "OC007"
-DBOS_FILES = schema.files()[:2]
+DBOS_FILES = schema.dbos_files()
 
 
 def state(cluster, database):

@@ -32,6 +32,9 @@ static int64_t process_started(int pid)
     line[length] = '\0';
 
     rest = strrchr(line, ')');
+    /* a zombie has ended, whether or not its parent has looked */
+    if (rest && strncmp(rest, ") Z", 3) == 0)
+        return -1;
     for (int field = 2; rest && field < 22; field++)
         rest = strchr(rest + 1, ' ');
     return rest ? strtoll(rest + 1, NULL, 10) : -1;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/document.h"
 #include "base/option.h"
 #include "ctl/arguments.h"
@@ -22,7 +23,7 @@ struct ctl {
     bool json;
 };
 
-/* One row of the table of verbs (main.c), from which the usage text is made. */
+/* One row of the table of verbs (verbs.c), from which the usage text is made. */
 struct verb {
     const char *words[2]; /* "agent", "add"; the second may be NULL */
     const char *operands; /* as the usage shows them */
@@ -31,6 +32,12 @@ struct verb {
     const char *summary;
     enum error (*run)(struct ctl *ctl, struct failure *failure);
 };
+
+/* Writes the usage text and returns it; it lives as long as `out`. */
+const char *verb_usage(struct buffer *out);
+/* Takes the verb's words off the operands, and checks what is left and the flags. */
+enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
+                     struct failure *failure) MUST_CHECK;
 
 enum error ctl_migrate(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_add(struct ctl *ctl, struct failure *failure) MUST_CHECK;

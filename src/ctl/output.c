@@ -12,6 +12,21 @@
 #define COLUMNS_MAX 16
 #define GAP         2
 
+/* "a,b" for a list of texts. */
+static struct text joined(const struct ctl *ctl, const struct document *array)
+{
+    struct text list = TEXT_LITERAL("");
+
+    for (size_t i = 0; i < document_count(array); i++) {
+        struct text element = document_string(document_at(array, i));
+        if (!element.data)
+            return document_text(ctl->arena, array);
+        list = text_of(arena_printf(ctl->arena, "%s%s%.*s", list.data, i > 0 ? "," : "",
+                                    (int)element.len, element.data));
+    }
+    return list;
+}
+
 /* What a person reads: no quotes, - for nothing, and nothing that moves the cursor. */
 static struct text cell(const struct ctl *ctl, const struct document *value)
 {
@@ -26,6 +41,9 @@ static struct text cell(const struct ctl *ctl, const struct document *value)
         break;
     case DOCUMENT_BOOL:
         return document_bool(value, false) ? TEXT_LITERAL("yes") : TEXT_LITERAL("no");
+    case DOCUMENT_ARRAY:
+        text = joined(ctl, value);
+        break;
     default:
         text = document_text(ctl->arena, value);
         break;

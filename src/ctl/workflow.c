@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gatewayctl workflow: what became of workflows, read from the DBOS tables.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "ctl/ctl.h"
+
+#define LIMIT_DEFAULT 50
+#define LIMIT_MAX     1000
+#define STATES_MAX    8
+
+static const struct document_limits limits = {
+    .bytes = 64 << 20, .depth = DOCUMENT_DEPTH_MAX * 4, .values = DOCUMENT_VALUES_MAX * 50};
+
+/* A value as a client stored it: JSON where it is that, else its text. */
+static struct document *value(const struct ctl *ctl, struct text text)
+{
+    struct document *parsed;
+
+    if (!text.data)
+        return NULL;
+    if (document_parse(ctl->arena, text, &limits, NULL, &parsed) == OK)
+        return parsed;
+    return document_from_text(ctl->arena, text);
+}
+
+static enum error not_found(const char *id, struct failure *failure)
+{
+    return failure_set(failure, ERR_NOT_FOUND,
+                       "there is no workflow %.120s; gatewayctl workflow list shows the newest",
+                       id);
+}
+
+/* ---- list --------------------------------------------------------------------------------------
+ */
+
+static enum error add_states(const struct ctl *ctl, struct db_call *call, struct failure *failure)
+{
+    static const char *const known[] = {"PENDING",
+                                        "ENQUEUED",
+                                        "DELAYED",
+                                        "SUCCESS",
+                                        "ERROR",
+                                        "CANCELLED",
+                                        "MAX_RECOVERY_ATTEMPTS_EXCEEDED"};
+    struct text states[STATES_MAX];
+    size_t count = 0;
+
+    if (!ctl_flag(ctl, FLAG_STATE)) {
+        db_add_null(call);
+        return OK;
+    }
+    for (const char *at = ctl_flag(ctl, FLAG_STATE); *at; at += strspn(at, ", ")) {
+        struct text name = {at, strcspn(at, ", ")};
+        size_t i = 0;
+        while (i < sizeof(known) / sizeof(known[0]) && !text_is(name, known[i]))
+            i++;
+        if (i == sizeof(known) / sizeof(known[0]) || count == STATES_MAX)
+            return failure_set(failure, ERR_INVALID_REQUEST,
+                               "there is no state \"%.*s\"; there are: PENDING, ENQUEUED, DELAYED, "
+                               "SUCCESS, ERROR, CANCELLED, MAX_RECOVERY_ATTEMPTS_EXCEEDED",
+                               (int)(name.len > 40 ? 40 : name.len), at);
+        states[count++] = name;
+        at += name.len;
+    }
+    db_add_texts(call, states, count);
+    return OK;
+}
+
+static enum error list_call(struct ctl *ctl, struct db_call *call, struct failure *failure)
+{
+    const char *since = ctl_flag(ctl, FLAG_SINCE);
+    int64_t limit = LIMIT_DEFAULT, age_ms = 0;
+    enum error error;
+
+    if (ctl_flag(ctl, FLAG_LIMIT) &&
+        text_int64(text_of(ctl_flag(ctl, FLAG_LIMIT)), 1, LIMIT_MAX, &limit) != OK)
+        return failure_set(failure, ERR_INVALID_REQUEST, "--limit is a number from 1 to %d",
+                           LIMIT_MAX);
+    if (since && (error = duration_parse(since, &age_ms, failure)) != OK)
+        return error;
+    db_call_init(call, ctl->arena, STATEMENT_WORKFLOW_LIST);
+    if ((error = add_states(ctl, call, failure)) != OK)
+        return error;
+    db_add_string(call, ctl_flag(ctl, FLAG_WORKFLOW));
+    db_add_null(call); /* queue */
+    if (since)
+        db_add_int(call, clock_wall_ms() - age_ms);
+    else
+        db_add_null(call);
+    db_add_null(call); /* until */
+    db_add_string(call, ctl_flag(ctl, FLAG_PRINCIPAL));
+    db_add_null(call); /* after this time */
+    db_add_null(call); /* and id */
+    db_add_int(call, limit);
+    return OK;
+}
+
+enum error ctl_workflow_list(struct ctl *ctl, struct failure *failure)
+{
+    static const struct column columns[] = {
+        {"id", "WORKFLOW"},          {"status", "STATUS"},     {"name", "NAME"},
+        {"principal", "PRINCIPAL"},  {"attempts", "ATTEMPTS"}, {"createdAt", "CREATED"},
+        {"completedAt", "COMPLETED"}};
+    struct document *list = document_array(ctl->arena);
+    struct db_call call;
+    struct db_rows *rows;
+    enum error error;
+
+    if ((error = list_call(ctl, &call, failure)) != OK ||
+        (error = db_run(ctl->db, &call, failure, &rows)) != OK)
+        return error;
+    for (size_t i = 0; i < db_rows_count(rows); i++) {
+        struct document *row = document_object(ctl->arena);
+        document_put_text(row, "id", db_text(rows, i, 0));
+        document_put_text(row, "status", db_text(rows, i, 1));
+        document_put_text(row, "name", db_text(rows, i, 2));
+        document_put_text(row, "principal", db_text(rows, i, 3));
+        document_put_text(row, "queue", db_text(rows, i, 4));
+        document_put_int(row, "attempts", db_int_or(rows, i, 5, 0));
+        document_put(row, "createdAt", ctl_time(ctl, rows, i, 6));
+        document_put(row, "updatedAt", ctl_time(ctl, rows, i, 7));
+        document_put(row, "completedAt", ctl_time(ctl, rows, i, 8));
+        document_put_text(row, "application", db_text(rows, i, 9));
+        document_put_text(row, "executor", db_text(rows, i, 10));
+        document_append(list, row);
+    }
+    if ((error = db_rows_error(rows, failure)) == OK)
+        ctl_print_rows(ctl, "workflows", list, columns, sizeof(columns) / sizeof(columns[0]));
+    return error;
+}
+
+/* ---- one ---------------------------------------------------------------------------------------
+ */
+
+enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure)
+{
+    struct document *answer = document_object(ctl->arena);
+    struct db_call call;
+    struct db_rows *rows;
+
+    db_call_init(&call, ctl->arena, STATEMENT_WORKFLOW_GET);
+    db_add_string(&call, ctl_operand(ctl, 0));
+    enum error error = db_run(ctl->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    if (db_rows_count(rows) == 0)
+        return not_found(ctl_operand(ctl, 0), failure);
+    document_put_text(answer, "id", db_text(rows, 0, 0));
+    document_put_text(answer, "status", db_text(rows, 0, 1));
+    document_put_text(answer, "name", db_text(rows, 0, 2));
+    document_put_text(answer, "principal", db_text(rows, 0, 3));
+    document_put_text(answer, "serialization", db_text(rows, 0, 4));
+    document_put(answer, "input", value(ctl, db_text(rows, 0, 5)));
+    document_put(answer, "output", value(ctl, db_text(rows, 0, 6)));
+    document_put(answer, "error", value(ctl, db_text(rows, 0, 7)));
+    document_put_text(answer, "executor", db_text(rows, 0, 8));
+    document_put_text(answer, "application", db_text(rows, 0, 9));
+    document_put_text(answer, "version", db_text(rows, 0, 10));
+    document_put_text(answer, "queue", db_text(rows, 0, 11));
+    document_put_int(answer, "attempts", db_int_or(rows, 0, 12, 0));
+    document_put(answer, "createdAt", ctl_time(ctl, rows, 0, 13));
+    document_put(answer, "updatedAt", ctl_time(ctl, rows, 0, 14));
+    document_put(answer, "startedAt", ctl_time(ctl, rows, 0, 15));
+    document_put(answer, "completedAt", ctl_time(ctl, rows, 0, 16));
+    document_put(answer, "delayedUntil", ctl_time(ctl, rows, 0, 17));
+    document_put(answer, "deadline", ctl_time(ctl, rows, 0, 18));
+    document_put_text(answer, "parent", db_text(rows, 0, 19));
+    document_put_text(answer, "forkedFrom", db_text(rows, 0, 20));
+    document_put_int(answer, "priority", db_int_or(rows, 0, 21, 0));
+    document_put(answer, "attributes", value(ctl, db_text(rows, 0, 22)));
+    if ((error = db_rows_error(rows, failure)) == OK)
+        ctl_print_object(ctl, answer);
+    return error;
+}
+
+/* A workflow without steps, or events, is something else than no workflow. */
+static enum error read_of_workflow(struct ctl *ctl, enum statement statement,
+                                   struct db_rows **ret_rows, struct failure *failure)
+{
+    struct db_call call, get;
+    struct db_rows *found;
+
+    db_call_init(&get, ctl->arena, STATEMENT_WORKFLOW_GET);
+    db_add_string(&get, ctl_operand(ctl, 0));
+    enum error error = db_run(ctl->db, &get, failure, &found);
+    if (error == OK && db_rows_count(found) == 0)
+        return not_found(ctl_operand(ctl, 0), failure);
+    if (error != OK)
+        return error;
+    db_call_init(&call, ctl->arena, statement);
+    db_add_string(&call, ctl_operand(ctl, 0));
+    return db_run(ctl->db, &call, failure, ret_rows);
+}
+
+enum error ctl_workflow_steps(struct ctl *ctl, struct failure *failure)
+{
+    static const struct column columns[] = {{"step", "STEP"},         {"name", "NAME"},
+                                            {"output", "OUTPUT"},     {"error", "ERROR"},
+                                            {"startedAt", "STARTED"}, {"completedAt", "COMPLETED"}};
+    struct document *steps = document_array(ctl->arena);
+    struct db_rows *rows;
+
+    enum error error = read_of_workflow(ctl, STATEMENT_WORKFLOW_STEPS, &rows, failure);
+    if (error != OK)
+        return error;
+    for (size_t i = 0; i < db_rows_count(rows); i++) {
+        struct document *step = document_object(ctl->arena);
+        document_put_int(step, "step", db_int(rows, i, 0));
+        document_put_text(step, "name", db_text(rows, i, 1));
+        document_put(step, "output", value(ctl, db_text(rows, i, 2)));
+        document_put(step, "error", value(ctl, db_text(rows, i, 3)));
+        document_put_text(step, "child", db_text(rows, i, 4));
+        document_put(step, "startedAt", ctl_time(ctl, rows, i, 5));
+        document_put(step, "completedAt", ctl_time(ctl, rows, i, 6));
+        document_append(steps, step);
+    }
+    if ((error = db_rows_error(rows, failure)) == OK)
+        ctl_print_rows(ctl, "steps", steps, columns, sizeof(columns) / sizeof(columns[0]));
+    return error;
+}
+
+enum error ctl_workflow_events(struct ctl *ctl, struct failure *failure)
+{
+    static const struct column columns[] = {{"step", "STEP"}, {"key", "EVENT"}, {"value", "VALUE"}};
+    struct document *events = document_array(ctl->arena);
+    struct db_rows *rows;
+
+    enum error error = read_of_workflow(ctl, STATEMENT_WORKFLOW_EVENTS, &rows, failure);
+    if (error != OK)
+        return error;
+    for (size_t i = 0; i < db_rows_count(rows); i++) {
+        struct document *event = document_object(ctl->arena);
+        document_put_int(event, "step", db_int(rows, i, 0));
+        document_put_text(event, "key", db_text(rows, i, 1));
+        document_put(event, "value", value(ctl, db_text(rows, i, 2)));
+        document_append(events, event);
+    }
+    if ((error = db_rows_error(rows, failure)) == OK)
+        ctl_print_rows(ctl, "events", events, columns, sizeof(columns) / sizeof(columns[0]));
+    return error;
+}

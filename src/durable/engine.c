@@ -219,7 +219,7 @@ enum error engine_start(const struct engine *engine, struct db *db, struct arena
     *ret_outcome = workflow->outcome;
     if (workflow->outcome.kind == WORKFLOW_COMMITTED && !ret_outcome->output.data) {
         ret_outcome->output = workflow->state == RUN_DONE ? workflow->output : TEXT_NONE;
-        ret_outcome->error = workflow->state == RUN_FAILED ? workflow->error : TEXT_NONE;
+        ret_outcome->error = workflow->error;
     }
     engine_ring(engine, ret_outcome->bells, ret_outcome->bell_count);
     return OK;

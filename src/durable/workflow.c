@@ -139,6 +139,9 @@ static enum error barrier(struct workflow *workflow)
     error = commit_run(workflow, &workflow->failure);
     if (error)
         return stop_broken(workflow, error);
+    /* an effect that was refused has been committed as the outcome */
+    if (workflow->state == RUN_FAILED)
+        workflow->state = RUN_STOPPED;
     if (workflow->state == RUN_STOPPED)
         return workflow->failure.error ? workflow->failure.error : ERR_FENCED;
     return OK;

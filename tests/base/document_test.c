@@ -249,6 +249,7 @@ static void bad_encoding(void **state)
         "\\ud800\\u0041",
         "\\ud800\\ud800",
         "\\udc00\\ud800",
+        "\\udc00\\udc00",
         "\\uDBFF\\uE000",
         "\\u0000",
         "a\\u0000b",

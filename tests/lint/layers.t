@@ -168,9 +168,9 @@ if command -v git >/dev/null 2>&1 && git rev-parse --is-inside-work-tree >/dev/n
     git ls-files '*.gen.[ch]' 'configure' 'Makefile.in' | report 'nothing generated is committed'
     git ls-files src deploy tests m4 | while read -r file; do
         case $file in *Makefile.inc | m4/*.m4) continue ;; esac
-        # named itself, or by its folder
+        # named itself, by its folder, or by a wildcard over that
         grep -qF "$file" Makefile.am ./*/Makefile.inc ./*/*/Makefile.inc ||
-            grep -qE "[[:space:]]$(dirname "$file")([[:space:]]|\$)" Makefile.am ./*/Makefile.inc ./*/*/Makefile.inc ||
+            grep -qE "[[:space:]/]$(dirname "$file")(/\*|[[:space:]]|\$)" Makefile.am ./*/Makefile.inc ./*/*/Makefile.inc ||
             echo "$file is named in no Makefile.inc, so the tarball lacks it"
     done | report 'the tarball has every file'
 else

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/authenticate.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/token.h"
+
+#define CACHE_SLOTS            256 /* a power of two */
+#define FAILURE_LOG_PER_SECOND 10
+
+struct slot {
+    char hash[TOKEN_HASH_SIZE];
+    int64_t until_ms;
+    struct principal principal;
+};
+
+struct authenticator {
+    struct http_server *server;
+    pthread_mutex_t mutex;
+    struct slot slots[CACHE_SLOTS];
+    int64_t log_second;
+    int64_t logged, suppressed;
+};
+
+struct authenticator *authenticator_new(struct http_server *server)
+{
+    struct authenticator *authenticator = calloc(1, sizeof(*authenticator));
+
+    if (authenticator == NULL)
+        abort();
+    authenticator->server = server;
+    pthread_mutex_init(&authenticator->mutex, NULL);
+    return authenticator;
+}
+
+/* A slot is chosen by a digest nobody can steer: a token that shares one only costs a lookup. */
+static struct slot *slot_of(struct authenticator *authenticator, const char *hash)
+{
+    unsigned index = 0;
+
+    for (int i = 0; i < 4; i++)
+        index = index * 31 + (unsigned char)hash[i];
+    return &authenticator->slots[index % CACHE_SLOTS];
+}
+
+static bool recall(struct authenticator *authenticator, const char *hash,
+                   struct principal *ret_principal)
+{
+    struct slot *slot = slot_of(authenticator, hash);
+    bool found;
+
+    pthread_mutex_lock(&authenticator->mutex);
+    found = slot->until_ms > clock_ms() && memcmp(slot->hash, hash, TOKEN_HASH_SIZE) == 0;
+    if (found)
+        *ret_principal = slot->principal;
+    pthread_mutex_unlock(&authenticator->mutex);
+    return found;
+}
+
+static void remember(struct authenticator *authenticator, const char *hash,
+                     const struct principal *principal, int64_t asked_ms)
+{
+    struct slot *slot = slot_of(authenticator, hash);
+
+    pthread_mutex_lock(&authenticator->mutex);
+    memcpy(slot->hash, hash, TOKEN_HASH_SIZE);
+    slot->principal = *principal;
+    slot->until_ms = asked_ms + CREDENTIAL_CACHE_MS;
+    pthread_mutex_unlock(&authenticator->mutex);
+}
+
+/* One stable line for each failed attempt, which fail2ban can read; a flood of them is cut. */
+static void log_refusal(struct authenticator *authenticator, const struct http_request *request)
+{
+    int64_t second = clock_ms() / 1000;
+    int64_t suppressed = 0;
+    bool quiet;
+
+    pthread_mutex_lock(&authenticator->mutex);
+    if (authenticator->log_second != second) {
+        authenticator->log_second = second;
+        suppressed = authenticator->suppressed;
+        authenticator->logged = authenticator->suppressed = 0;
+    }
+    quiet = authenticator->logged == FAILURE_LOG_PER_SECOND;
+    if (quiet)
+        authenticator->suppressed++;
+    else
+        authenticator->logged++;
+    pthread_mutex_unlock(&authenticator->mutex);
+    if (!quiet)
+        log_event(LOG_WARN, "auth.failed", LOG_TEXT("remote", request->remote_address),
+                  LOG_TEXT("request", request->id), LOG_INT("suppressed", suppressed));
+}
+
+static enum error check_token(struct authenticator *authenticator, struct arena *arena,
+                              struct text token, struct failure *failure,
+                              struct principal *ret_principal)
+{
+    char hash[TOKEN_HASH_SIZE];
+    int64_t asked = clock_ms();
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    token_hash(token, hash);
+    if (recall(authenticator, hash, ret_principal))
+        return OK;
+    principal_check_call(&call, arena, token);
+    error = http_database_run(authenticator->server, &call, failure, &rows);
+    if (error == OK)
+        error = principal_check_result(rows, failure, ret_principal);
+    if (error == OK)
+        remember(authenticator, hash, ret_principal, asked);
+    return error;
+}
+
+enum error authenticate(struct authenticator *authenticator, const struct http_request *request,
+                        struct failure *failure, struct principal *ret_principal)
+{
+    struct text token;
+    enum error error;
+
+    if (authenticator->server->options->auth_mode == AUTH_NONE) {
+        principal_anybody(TEXT_NONE, ret_principal);
+        return OK;
+    }
+    token = bearer_token(request->authorization);
+    if (token.data == NULL)
+        error = failure_set(failure, ERR_UNAUTHORIZED, "send Authorization: Bearer and a token");
+    else
+        error = check_token(authenticator, request->arena, token, failure, ret_principal);
+    if (error == ERR_UNAUTHORIZED)
+        log_refusal(authenticator, request);
+    return error;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/fastcgi.h"
+
+#include <fcgiapp.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "http/route.h"
+
+/* The web server hands over complete requests and takes answers into its own buffers: one that does
+ * neither for so long is gone, or stopped. */
+#define PEER_TIMEOUT_S 30
+
+void fastcgi_init(void)
+{
+    /* The library would take SIGUSR1 for an order to fail every read from then on. */
+    (void)signal(SIGUSR1, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (FCGX_Init() != 0)
+        abort();
+}
+
+static const char *variable(void *context, const char *name)
+{
+    return FCGX_GetParam(name, ((FCGX_Request *)context)->envp);
+}
+
+static ptrdiff_t read_body(void *context, char *ret_bytes, size_t size)
+{
+    FCGX_Stream *in = ((FCGX_Request *)context)->in;
+    int got = FCGX_GetStr(ret_bytes, size < INT_MAX ? (int)size : INT_MAX, in);
+
+    return got == 0 && FCGX_GetError(in) != 0 ? -1 : got;
+}
+
+static bool put(FCGX_Stream *out, struct text text)
+{
+    while (text.len > 0) {
+        int count = text.len < INT_MAX ? (int)text.len : INT_MAX;
+
+        if (FCGX_PutStr(text.data, count, out) != count)
+            return false;
+        text.data += count;
+        text.len -= (size_t)count;
+    }
+    return true;
+}
+
+/* True: the web server has taken all of it. */
+static bool write_response(FCGX_Request *connection, const struct http_request *request,
+                           const struct http_response *response)
+{
+    bool taken;
+
+    FAULT_POINT("client.write");
+    taken = put(connection->out, response_head(response));
+    if (request->method != HTTP_HEAD && response->content_type != NULL)
+        taken = taken && put(connection->out, response->body);
+    taken = taken && FCGX_FClose(connection->out) == 0;
+    FAULT_POINT("client.written");
+    return taken;
+}
+
+static void answer(struct http_server *server, FCGX_Request *connection, struct arena *arena)
+{
+    struct http_request request;
+    struct http_response response;
+    struct http_context context = {.server = server,
+                                   .request = &request,
+                                   .response = &response,
+                                   .arena = arena,
+                                   .failure = {.error = OK}};
+    enum error parsed;
+
+    response_init(&response, arena);
+    parsed = request_parse(arena, variable, connection, &context.failure, &request);
+    route_answer(&context, parsed, read_body, connection);
+    if (!write_response(connection, &request, &response))
+        log_event(LOG_DEBUG, "http.gone", LOG_TEXT("request", request.id));
+    else if (response.written != NULL)
+        response.written(response.written_context);
+}
+
+void fastcgi_serve(struct http_server *server, int connection, struct arena *arena)
+{
+    struct timeval limit = {.tv_sec = PEER_TIMEOUT_S};
+    FCGX_Request fastcgi;
+
+    (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    (void)setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    /* The library is given the connection instead of the listening socket: it reads from ipcFd if
+     * it has one, and keeps it over the "end of the last request" that its accept begins with.
+     * Where the connection turns out bad it closes it, goes on to accept from -1, and fails. */
+    if (FCGX_InitRequest(&fastcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0)
+        abort();
+    fastcgi.ipcFd = connection;
+    fastcgi.keepConnection = 1;
+    if (FCGX_Accept_r(&fastcgi) != 0) {
+        log_event(LOG_DEBUG, "http.bad_connection", LOG_INT("fd", connection));
+        FCGX_Free(&fastcgi, 1);
+        return;
+    }
+    /* Without a polite half-close, which waits for the peer's end with select(2), made for 1024
+     * descriptors: the whole request was read, so nothing is reset. */
+    fastcgi.detached = 1;
+    fastcgi.keepConnection = 0;
+    answer(server, &fastcgi, arena);
+    FCGX_Finish_r(&fastcgi);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/handler.h"
+
+#include "base/clock.h"
+
+enum error handler_run(struct http_context *context, const struct db_call *call,
+                       struct db_rows **ret_rows)
+{
+    return http_database_run(context->server, call, &context->failure, ret_rows);
+}
+
+struct document *handler_time(struct http_context *context, struct db_rows *rows, size_t row,
+                              unsigned column)
+{
+    char iso[CLOCK_ISO_SIZE];
+
+    if (db_is_null(rows, row, column))
+        return document_null(context->arena);
+    clock_iso(db_int(rows, row, column), iso);
+    return document_from_text(context->arena, text_of(iso));
+}
+
+enum error body_text(struct http_context *context, const struct document *object, const char *key,
+                     struct text *ret_text)
+{
+    const struct document *value = document_get(object, key);
+
+    switch (document_kind(value)) {
+    case DOCUMENT_ABSENT:
+    case DOCUMENT_NULL:
+        *ret_text = TEXT_NONE;
+        return OK;
+    case DOCUMENT_STRING:
+        *ret_text = document_string(value);
+        return OK;
+    default:
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "%s must be a string", key);
+    }
+}
+
+enum error body_int(struct http_context *context, const struct document *object, const char *key,
+                    int64_t otherwise, int64_t *ret_value)
+{
+    const struct document *value = document_get(object, key);
+
+    switch (document_kind(value)) {
+    case DOCUMENT_ABSENT:
+    case DOCUMENT_NULL:
+        *ret_value = otherwise;
+        return OK;
+    case DOCUMENT_INT:
+        *ret_value = document_int(value, otherwise);
+        return OK;
+    default:
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "%s must be a whole number",
+                           key);
+    }
+}
+
+enum error idempotency_key(struct http_context *context, struct text id, struct text *ret_key)
+{
+    struct text header = context->request->idempotency_key;
+
+    /* The IETF draft has it as a quoted string (RFC 8941); most clients send it bare. */
+    if (header.len >= 2 && header.data[0] == '"' && header.data[header.len - 1] == '"')
+        header = (struct text){header.data + 1, header.len - 2};
+    if (header.data != NULL && !text_is_message_key(header))
+        return failure_set(&context->failure, ERR_INVALID_ID,
+                           "Idempotency-Key takes 1 to %d printable ASCII characters, without "
+                           "space, quote and backslash",
+                           MESSAGE_KEY_MAX);
+    if (header.data != NULL && id.data != NULL && !text_equal(header, id))
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "the header Idempotency-Key and the body's id differ; send one of them");
+    *ret_key = header.data != NULL ? header : id;
+    return OK;
+}

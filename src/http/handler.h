@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The handlers of the routes. Each returns OK with the response written, or an error with
+ * context->failure filled.
+ */
+#ifndef OPENCLAW_HTTP_HANDLER_H
+#define OPENCLAW_HTTP_HANDLER_H
+
+#include "http/route.h"
+
+/* handler_info.c */
+http_handler handle_root, handle_health, handle_healthz, handle_readyz;
+/* handler_messages.c, handler_batch.c */
+http_handler handle_message_send, handle_message_batch;
+/* handler_workflows.c */
+http_handler handle_workflow_list, handle_workflow_get, handle_workflow_steps,
+    handle_workflow_events;
+/* handler_start.c */
+http_handler handle_workflow_start, handle_agent_provision;
+/* handler_agents.c */
+http_handler handle_agent_list, handle_agent_get;
+/* handler_inbox.c */
+http_handler handle_inbox_pull, handle_inbox_ack, handle_inbox_nack, handle_inbox_extend;
+
+/* What several handlers need. */
+
+/* Runs a call and reads nothing: rows in *ret_rows; fills context->failure. */
+enum error handler_run(struct http_context *context, const struct db_call *call,
+                       struct db_rows **ret_rows) MUST_CHECK;
+/* Milliseconds of the database as RFC 3339 text; JSON null where column is null. */
+struct document *handler_time(struct http_context *context, struct db_rows *rows, size_t row,
+                              unsigned column);
+/* An optional member of the body, of that kind; ERR_INVALID_REQUEST where it is another. JSON null
+ * is as good as absent. */
+enum error body_text(struct http_context *context, const struct document *object, const char *key,
+                     struct text *ret_text) MUST_CHECK;
+enum error body_int(struct http_context *context, const struct document *object, const char *key,
+                    int64_t otherwise, int64_t *ret_value) MUST_CHECK;
+/* The key of a request that may be repeated: the header, or `id`, or both when they are the same.
+ */
+enum error idempotency_key(struct http_context *context, struct text id,
+                           struct text *ret_key) MUST_CHECK;
+
+#endif

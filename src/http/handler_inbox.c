@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The inbox for clients without a WebSocket.
+ */
+#include "http/handler.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/inbox.h"
+#include "http/waiting_room.h"
+
+#define PULL_DEFAULT  10
+#define PULL_WAIT_MAX 30 /* seconds */
+
+/* Somebody else's inbox looks the same as none. */
+static enum error check_inbox(struct http_context *context)
+{
+    if (text_is_agent_id(context->params[0]) &&
+        principal_may_read_inbox(&context->principal, context->params[0]))
+        return OK;
+    return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such inbox");
+}
+
+/* ---- pull ---------------------------------------------------------------------------------------
+ */
+
+struct pull {
+    struct http_server *server;
+    struct arena *arena;
+    struct delivery *deliveries;
+    size_t count;
+};
+
+/* Only what was written to the web server counts as an attempt. Where this is lost, the lease ends
+ * and the message comes again without one: more often, never less. */
+static void note_handed(void *argument)
+{
+    struct pull *pull = argument;
+    struct text *ids = arena_array(pull->arena, pull->count, sizeof(*ids));
+    struct failure failure = {.error = OK};
+    struct db_rows *rows;
+    struct db_call call;
+
+    for (size_t i = 0; i < pull->count; i++)
+        ids[i] = pull->deliveries[i].delivery_id;
+    inbox_handed_call(&call, pull->arena, ids, pull->count);
+    if (http_database_run(pull->server, &call, &failure, &rows) != OK ||
+        inbox_handed_result(&pull->server->engine, pull->arena, rows, &failure) != OK)
+        log_failure("inbox.handed", &failure);
+}
+
+static enum error claim(struct http_context *context, struct pull *pull, int64_t max,
+                        int64_t lease_ms)
+{
+    /* Not this process but the client holds the lease: it outlives our restart. */
+    const char *holder = arena_printf(context->arena, "http:%s", context->principal.id);
+    struct db_rows *rows;
+    struct db_call call;
+    int64_t next_due;
+    enum error error;
+
+    inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, max, lease_ms);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    return inbox_claim_result(context->arena, context->params[0], rows, &context->failure,
+                              &pull->deliveries, &pull->count, &next_due);
+}
+
+static enum error claim_or_wait(struct http_context *context, struct pull *pull, int64_t max,
+                                int64_t wait_s, int64_t lease_ms)
+{
+    struct waiting_room *room = context->server->waiting_room;
+    int64_t deadline = clock_ms() + wait_s * 1000;
+    uint64_t mark;
+    enum error error = claim(context, pull, max, lease_ms);
+
+    if (error != OK || pull->count > 0 || wait_s == 0)
+        return error;
+    error = waiting_room_enter(room, &context->failure, &mark);
+    if (error != OK)
+        return error;
+    while (error == OK && pull->count == 0 &&
+           waiting_room_inbox(room, context->params[0], deadline))
+        error = claim(context, pull, max, lease_ms);
+    waiting_room_leave(room);
+    return error;
+}
+
+enum error handle_inbox_pull(struct http_context *context)
+{
+    const struct options *options = context->server->options;
+    struct document *messages = document_array(context->arena);
+    struct pull *pull = arena_alloc(context->arena, sizeof(*pull));
+    int64_t max, wait_s, lease_ms;
+    enum error error = check_inbox(context);
+
+    if (error != OK ||
+        (error = request_query_int(context->request, "max", 1, INBOX_IN_FLIGHT_MAX, PULL_DEFAULT,
+                                   &context->failure, &max)) != OK ||
+        (error = request_query_int(context->request, "wait", 0, PULL_WAIT_MAX, 0, &context->failure,
+                                   &wait_s)) != OK ||
+        (error =
+             request_query_int(context->request, "leaseMs", INBOX_LEASE_MIN_MS, INBOX_LEASE_MAX_MS,
+                               options->lease_ms, &context->failure, &lease_ms)) != OK)
+        return error;
+    *pull = (struct pull){.server = context->server, .arena = context->arena};
+    error = claim_or_wait(context, pull, max, wait_s, lease_ms);
+    if (error != OK)
+        return error;
+    for (size_t i = 0; i < pull->count; i++)
+        document_append(messages, delivery_document(context->arena, &pull->deliveries[i]));
+    response_json(context->response, 200,
+                  document_put(document_object(context->arena), "messages", messages));
+    if (pull->count > 0) {
+        context->response->written = note_handed;
+        context->response->written_context = pull;
+    }
+    return OK;
+}
+
+/* ---- ack, nack, extend
+ * ---------------------------------------------------------------------------- */
+
+/* The delivery ids of the body: `deliveryIds`, or one `deliveryId`. */
+static enum error delivery_ids(struct http_context *context, struct text **ret_ids,
+                               size_t *ret_count)
+{
+    const struct document *list = document_get(context->body, "deliveryIds");
+    const struct document *one = document_get(context->body, "deliveryId");
+    size_t count = document_kind(list) == DOCUMENT_ARRAY ? document_count(list) : 0;
+    struct text *ids;
+
+    if (document_kind(one) == DOCUMENT_STRING && document_kind(list) == DOCUMENT_ABSENT)
+        count = 1;
+    if (count == 0 || count > INBOX_ACK_MAX)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "send deliveryIds, an array of 1 to %d strings", INBOX_ACK_MAX);
+    ids = arena_array(context->arena, count, sizeof(*ids));
+    for (size_t i = 0; i < count; i++) {
+        ids[i] =
+            document_string(document_kind(list) == DOCUMENT_ARRAY ? document_at(list, i) : one);
+        if (ids[i].data == NULL || ids[i].len > DELIVERY_ID_MAX)
+            return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                               "a delivery id is a string of %d bytes at most", DELIVERY_ID_MAX);
+    }
+    *ret_ids = ids;
+    *ret_count = count;
+    return OK;
+}
+
+enum error handle_inbox_ack(struct http_context *context)
+{
+    static const char *const names[] = {
+        [ACK_ACKED] = "acked", [ACK_ALREADY] = "already", [ACK_STALE] = "stale"};
+    struct arena *arena = context->arena;
+    const struct engine *engine = &context->server->engine;
+    const struct document *result = document_get(context->body, "result");
+    struct document *answer = document_object(arena);
+    struct document *lists[3];
+    struct ack_request *requests;
+    struct ack *acks;
+    struct text *ids;
+    size_t count;
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error = check_inbox(context);
+
+    if (error == OK)
+        error = delivery_ids(context, &ids, &count);
+    if (error != OK)
+        return error;
+    requests = arena_array(arena, count, sizeof(*requests));
+    for (size_t i = 0; i < count; i++) {
+        requests[i].delivery_id = ids[i];
+        requests[i].response = result != NULL ? document_text(arena, result) : TEXT_NONE;
+    }
+    inbox_ack_call(&call, arena, engine, context->params[0], requests, count);
+    error = handler_run(context, &call, &rows);
+    if (error == OK)
+        error = inbox_ack_result(engine, arena, rows, &context->failure, &acks, &count);
+    if (error != OK)
+        return error;
+    for (int i = 0; i < 3; i++)
+        lists[i] = document_array(arena);
+    for (size_t i = 0; i < count; i++)
+        document_append(lists[acks[i].outcome], document_from_text(arena, ids[i]));
+    for (int i = 0; i < 3; i++)
+        document_put(answer, names[i], lists[i]);
+    response_json(context->response, 200, answer);
+    return OK;
+}
+
+static enum error nack_from_body(struct http_context *context, struct text *ret_id,
+                                 int64_t *ret_delay_ms, bool *ret_requeue, struct text *ret_reason)
+{
+    const struct document *requeue = document_get(context->body, "requeue");
+    enum error error;
+
+    if ((error = body_text(context, context->body, "deliveryId", ret_id)) != OK ||
+        (error = body_text(context, context->body, "reason", ret_reason)) != OK ||
+        (error = body_int(context, context->body, "delayMs", -1, ret_delay_ms)) != OK)
+        return error;
+    if (ret_id->data == NULL || ret_id->len > DELIVERY_ID_MAX)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "send deliveryId, a string");
+    if (*ret_delay_ms < -1 || *ret_delay_ms > context->server->options->message_ttl_ms)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "delayMs must be from 0 to %lld",
+                           (long long)context->server->options->message_ttl_ms);
+    if (document_kind(requeue) != DOCUMENT_ABSENT && document_kind(requeue) != DOCUMENT_BOOL)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "requeue must be true or false");
+    *ret_requeue = document_bool(requeue, true);
+    return OK;
+}
+
+enum error handle_inbox_nack(struct http_context *context)
+{
+    const struct engine *engine = &context->server->engine;
+    struct document *answer = document_object(context->arena);
+    struct text id, reason;
+    int64_t delay_ms;
+    bool requeue = true;
+    struct nack nack;
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error = check_inbox(context);
+
+    if (error == OK)
+        error = nack_from_body(context, &id, &delay_ms, &requeue, &reason);
+    if (error != OK)
+        return error;
+    inbox_nack_call(&call, context->arena, engine, context->params[0], id, delay_ms, requeue,
+                    reason);
+    error = handler_run(context, &call, &rows);
+    if (error == OK)
+        error = inbox_nack_result(engine, rows, &context->failure, &nack);
+    if (error != OK)
+        return error;
+    document_put_string(answer, "status", nack.dead ? "dead" : "requeued");
+    document_put_int(answer, "attempt", nack.attempt);
+    if (!nack.dead)
+        document_put_int(answer, "nextAttemptAt", nack.next_attempt_at);
+    response_json(context->response, 200, answer);
+    return OK;
+}
+
+enum error handle_inbox_extend(struct http_context *context)
+{
+    struct document *answer = document_object(context->arena);
+    int64_t lease_ms, lease_expires_at;
+    struct text *ids;
+    size_t count, extended;
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error = check_inbox(context);
+
+    if (error == OK)
+        error = delivery_ids(context, &ids, &count);
+    if (error == OK)
+        error = body_int(context, context->body, "leaseMs", context->server->options->lease_ms,
+                         &lease_ms);
+    if (error != OK)
+        return error;
+    if (lease_ms < INBOX_LEASE_MIN_MS || lease_ms > INBOX_LEASE_MAX_MS)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "leaseMs must be from %d to %d",
+                           INBOX_LEASE_MIN_MS, INBOX_LEASE_MAX_MS);
+    inbox_extend_call(&call, context->arena, context->params[0], ids, count, lease_ms);
+    error = handler_run(context, &call, &rows);
+    if (error == OK)
+        error = inbox_extend_result(rows, &context->failure, &extended, &lease_expires_at);
+    if (error != OK)
+        return error;
+    if (extended == 0)
+        return failure_set(&context->failure, ERR_STALE, "pull again for the current delivery");
+    document_put_int(answer, "extended", (int64_t)extended);
+    document_put_int(answer, "leaseExpiresAt", lease_expires_at);
+    response_json(context->response, 200, answer);
+    return OK;
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Starting workflows by name.
+ */
+#include "http/handler.h"
+
+#include "base/uuid.h"
+#include "gateway/message.h"
+#include "http/payload.h"
+#include "workflow/registry.h"
+
+static enum error run_start(struct http_context *context, const struct workflow_start *start,
+                            struct workflow_outcome *ret_outcome)
+{
+    struct http_server *server = context->server;
+    struct db *db;
+    enum error error = db_pool_take(server->pool, &context->failure, &db);
+
+    if (error != OK)
+        return error;
+    error =
+        engine_start(&server->engine, db, context->arena, start, &context->failure, ret_outcome);
+    if (error == ERR_IN_DOUBT) /* the same id is the same workflow */
+        error = engine_start(&server->engine, db, context->arena, start, &context->failure,
+                             ret_outcome);
+    http_database_give(server, db);
+    return error;
+}
+
+static enum error refusal(struct http_context *context, const struct workflow_outcome *outcome)
+{
+    switch (outcome->kind) {
+    case WORKFLOW_CONFLICT:
+        return failure_set(&context->failure, ERR_IDEMPOTENCY_CONFLICT,
+                           "repeat the same request, or use a new key");
+    case WORKFLOW_REFUSED:
+        context->failure = outcome->failure;
+        if (context->failure.error == OK)
+            return failure_set(&context->failure, outcome->reason, "%s", "");
+        return outcome->reason;
+    case WORKFLOW_FENCED: /* another executor has taken it over: it goes on there */
+    case WORKFLOW_COMMITTED:
+    case WORKFLOW_EXISTS:
+        return OK;
+    }
+    return OK;
+}
+
+static void write_outcome(struct http_context *context, const struct workflow_start *start,
+                          const struct workflow_outcome *outcome)
+{
+    struct document *answer = document_object(context->arena);
+    bool finished = outcome->output.data != NULL || outcome->error.data != NULL ||
+                    text_is(outcome->status, "SUCCESS") || text_is(outcome->status, "ERROR");
+
+    document_put_bool(answer, "success", outcome->error.data == NULL);
+    document_put_text(answer, "workflowUuid", start->id);
+    document_put_text(answer, "status",
+                      outcome->status.data != NULL ? outcome->status : TEXT_LITERAL("PENDING"));
+    if (finished)
+        document_put(answer, "result", payload_value(context->arena, TEXT_NONE, outcome->output));
+    if (outcome->error.data != NULL)
+        document_put(answer, "error", payload_value(context->arena, TEXT_NONE, outcome->error));
+    if (outcome->kind == WORKFLOW_EXISTS)
+        response_header(context->response, "Idempotency-Replayed", TEXT_LITERAL("true"));
+    if (!finished) {
+        struct text id = percent_encode(context->arena, start->id);
+
+        response_header(context->response, "Location",
+                        text_of(arena_printf(context->arena, "/workflows/%s", id.data)));
+    }
+    response_json(context->response, finished ? 200 : 202, answer);
+}
+
+static enum error start_and_answer(struct http_context *context, struct workflow_start *start)
+{
+    struct workflow_outcome outcome = {.kind = WORKFLOW_COMMITTED};
+    enum error error = run_start(context, start, &outcome);
+
+    if (error == OK)
+        error = refusal(context, &outcome);
+    if (error != OK)
+        return error;
+    write_outcome(context, start, &outcome);
+    return OK;
+}
+
+enum error handle_workflow_start(struct http_context *context)
+{
+    struct workflow_start start = {
+        .definition = engine_find(&context->server->engine, context->params[0]),
+        .principal = text_of(context->principal.id),
+        .input = document_get(context->body, "input"),
+    };
+    struct text key;
+    enum error error = idempotency_key(context, TEXT_NONE, &key);
+
+    if (error != OK)
+        return error;
+    if (start.definition == NULL || !start.definition->startable)
+        return failure_set(&context->failure, ERR_UNKNOWN_WORKFLOW,
+                           "the table of workflows has no startable one of this name");
+    /* A message is a message, however it is sent: the scope, the checks and the id are the same. */
+    if (start.definition == workflow_route_agent_message)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "send messages by POST /messages");
+    if (key.data != NULL) {
+        start.id = text_of(arena_printf(context->arena, "%s:%s", context->principal.id,
+                                        arena_text(context->arena, key).data));
+    } else {
+        char uuid[UUID_SIZE];
+
+        uuid_v7(uuid);
+        start.id = text_of(arena_string(context->arena, uuid));
+    }
+    return start_and_answer(context, &start);
+}
+
+enum error handle_agent_provision(struct http_context *context)
+{
+    struct document *input = document_object(context->arena);
+    struct workflow_start start = {.definition = workflow_provision_agent,
+                                   .principal = text_of(context->principal.id),
+                                   .input = input};
+    struct text agent, key;
+    enum error error = body_text(context, context->body, "agentId", &agent);
+
+    if (error == OK)
+        error = idempotency_key(context, TEXT_NONE, &key);
+    if (error != OK)
+        return error;
+    if (!text_is_agent_id(agent))
+        return failure_set(&context->failure, ERR_INVALID_ID,
+                           "agentId has 1 to %d letters, digits, dots, dashes or underscores",
+                           AGENT_ID_MAX);
+    document_put_text(input, "agentId", agent);
+    start.id = key.data != NULL
+                   ? text_of(arena_printf(context->arena, "%s:%s", context->principal.id,
+                                          arena_text(context->arena, key).data))
+                   : text_of(arena_printf(context->arena, "provision:%s",
+                                          arena_text(context->arena, agent).data));
+    return start_and_answer(context, &start);
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading workflows. A principal sees those it started, an operator all; somebody else's look the
+ * same as none.
+ */
+#include "http/handler.h"
+
+#include <string.h>
+
+#include "db/statement.h"
+#include "gateway/message.h"
+#include "http/payload.h"
+
+#define LIST_LIMIT_DEFAULT 50
+#define LIST_LIMIT_MAX     500
+#define STATUSES_MAX       10
+#define FILTER_MAX         256
+
+/* Columns of workflow_get.sql. */
+enum {
+    GET_ID,
+    GET_STATUS,
+    GET_NAME,
+    GET_PRINCIPAL,
+    GET_SERIALIZATION,
+    GET_INPUT,
+    GET_OUTPUT,
+    GET_ERROR,
+    GET_EXECUTOR,
+    GET_APP,
+    GET_VERSION,
+    GET_QUEUE,
+    GET_ATTEMPTS,
+    GET_CREATED,
+    GET_UPDATED,
+    GET_STARTED,
+    GET_COMPLETED,
+    GET_DELAY,
+    GET_DEADLINE,
+    GET_PARENT,
+    GET_FORKED,
+    GET_PRIORITY,
+    GET_ATTRIBUTES
+};
+
+static bool may_see(const struct http_context *context, struct text principal)
+{
+    return principal_may(&context->principal, SCOPE_OPERATOR) ||
+           text_is(principal, context->principal.id);
+}
+
+static enum error not_found(struct http_context *context, struct text id)
+{
+    struct document *problem;
+
+    (void)failure_set(&context->failure, ERR_NOT_FOUND, "there is no such workflow");
+    problem = problem_document(context->arena, &context->failure);
+    document_put_text(problem, "workflowUuid", id);
+    /* in the place of the number, which the status line has: clients switch on this word */
+    document_put_string(problem, "status", "not_found");
+    response_problem_document(context->response, &context->failure, problem);
+    return ERR_NOT_FOUND;
+}
+
+/* The id of the path, as the one who wrote it means it; absent where it can be none. */
+static struct text wanted_id(struct http_context *context)
+{
+    struct text id = message_workflow_id(context->arena, &context->principal, context->params[0]);
+
+    return text_is_workflow_id(id) ? id : TEXT_NONE;
+}
+
+static struct document *column(struct http_context *context, struct db_rows *rows, size_t row,
+                               unsigned column)
+{
+    return document_from_text(context->arena, db_text(rows, row, column));
+}
+
+static void put_workflow(struct http_context *context, struct db_rows *rows,
+                         struct document *workflow)
+{
+    struct text serialization = db_text(rows, 0, GET_SERIALIZATION);
+    struct arena *arena = context->arena;
+
+    document_put_text(workflow, "workflowUuid", db_text(rows, 0, GET_ID));
+    document_put_text(workflow, "status", db_text(rows, 0, GET_STATUS));
+    document_put(workflow, "name", column(context, rows, 0, GET_NAME));
+    document_put(workflow, "principal", column(context, rows, 0, GET_PRINCIPAL));
+    document_put(workflow, "input",
+                 payload_input(arena, serialization, db_text(rows, 0, GET_INPUT)));
+    document_put(workflow, "output",
+                 payload_value(arena, serialization, db_text(rows, 0, GET_OUTPUT)));
+    document_put(workflow, "error",
+                 payload_value(arena, serialization, db_text(rows, 0, GET_ERROR)));
+    document_put(workflow, "createdAt", handler_time(context, rows, 0, GET_CREATED));
+    document_put(workflow, "updatedAt", handler_time(context, rows, 0, GET_UPDATED));
+    document_put(workflow, "startedAt", handler_time(context, rows, 0, GET_STARTED));
+    document_put(workflow, "completedAt", handler_time(context, rows, 0, GET_COMPLETED));
+    document_put(workflow, "delayUntil", handler_time(context, rows, 0, GET_DELAY));
+    document_put(workflow, "deadline", handler_time(context, rows, 0, GET_DEADLINE));
+    document_put(workflow, "executorId", column(context, rows, 0, GET_EXECUTOR));
+    document_put(workflow, "applicationName", column(context, rows, 0, GET_APP));
+    document_put(workflow, "applicationVersion", column(context, rows, 0, GET_VERSION));
+    document_put(workflow, "queueName", column(context, rows, 0, GET_QUEUE));
+    document_put_int(workflow, "recoveryAttempts", db_int_or(rows, 0, GET_ATTEMPTS, 0));
+    document_put_int(workflow, "priority", db_int_or(rows, 0, GET_PRIORITY, 0));
+    document_put(workflow, "parentWorkflowUuid", column(context, rows, 0, GET_PARENT));
+    document_put(workflow, "forkedFrom", column(context, rows, 0, GET_FORKED));
+    document_put(workflow, "attributes",
+                 payload_value(arena, TEXT_NONE, db_text(rows, 0, GET_ATTRIBUTES)));
+}
+
+enum error handle_workflow_get(struct http_context *context)
+{
+    struct document *answer = document_object(context->arena);
+    struct text id = wanted_id(context);
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    if (id.data == NULL)
+        return not_found(context, context->params[0]);
+    db_call_init(&call, context->arena, STATEMENT_WORKFLOW_GET);
+    db_add_text(&call, id);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    if (db_rows_count(rows) == 0 || !may_see(context, db_text(rows, 0, GET_PRINCIPAL)))
+        return not_found(context, context->params[0]);
+    put_workflow(context, rows, answer);
+    error = db_rows_error(rows, &context->failure);
+    if (error == OK)
+        response_json(context->response, 200, answer);
+    return error;
+}
+
+/* ---- the parts of one workflow ----------------------------------------------------------------
+ */
+
+/* Runs `statement` for the workflow of the path, if its principal may see it. */
+static enum error run_for_workflow(struct http_context *context, enum statement statement,
+                                   struct text *ret_id, struct db_rows **ret_rows)
+{
+    struct text id = wanted_id(context);
+    struct db_rows *owner;
+    struct db_call call;
+    enum error error;
+
+    if (id.data == NULL)
+        return not_found(context, context->params[0]);
+    db_call_init(&call, context->arena, STATEMENT_WORKFLOW_OWNER);
+    db_add_text(&call, id);
+    error = handler_run(context, &call, &owner);
+    if (error != OK)
+        return error;
+    if (db_rows_count(owner) == 0 || !may_see(context, db_text(owner, 0, 0)))
+        return not_found(context, context->params[0]);
+    db_call_init(&call, context->arena, statement);
+    db_add_text(&call, id);
+    *ret_id = id;
+    return handler_run(context, &call, ret_rows);
+}
+
+static enum error write_list(struct http_context *context, struct text id, const char *name,
+                             struct document *list, const struct db_rows *rows)
+{
+    struct document *answer = document_object(context->arena);
+    enum error error = db_rows_error(rows, &context->failure);
+
+    if (error != OK)
+        return error;
+    document_put_text(answer, "workflowUuid", id);
+    document_put(answer, name, list);
+    response_json(context->response, 200, answer);
+    return OK;
+}
+
+enum error handle_workflow_steps(struct http_context *context)
+{
+    struct document *steps = document_array(context->arena);
+    struct db_rows *rows;
+    struct text id;
+    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_STEPS, &id, &rows);
+
+    if (error != OK)
+        return error;
+    for (size_t row = 0; row < db_rows_count(rows); row++) {
+        struct document *step = document_object(context->arena);
+        struct text serialization = db_text(rows, row, 7);
+
+        document_put_int(step, "stepId", db_int(rows, row, 0));
+        document_put(step, "name", column(context, rows, row, 1));
+        document_put(step, "output",
+                     payload_value(context->arena, serialization, db_text(rows, row, 2)));
+        document_put(step, "error",
+                     payload_value(context->arena, serialization, db_text(rows, row, 3)));
+        document_put(step, "childWorkflowUuid", column(context, rows, row, 4));
+        document_put(step, "startedAt", handler_time(context, rows, row, 5));
+        document_put(step, "completedAt", handler_time(context, rows, row, 6));
+        document_append(steps, step);
+    }
+    return write_list(context, id, "steps", steps, rows);
+}
+
+enum error handle_workflow_events(struct http_context *context)
+{
+    struct document *events = document_array(context->arena);
+    struct db_rows *rows;
+    struct text id;
+    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_EVENTS, &id, &rows);
+
+    if (error != OK)
+        return error;
+    for (size_t row = 0; row < db_rows_count(rows); row++) {
+        struct document *event = document_object(context->arena);
+
+        document_put_int(event, "stepId", db_int(rows, row, 0));
+        document_put(event, "key", column(context, rows, row, 1));
+        document_put(event, "value",
+                     payload_value(context->arena, db_text(rows, row, 3), db_text(rows, row, 2)));
+        document_append(events, event);
+    }
+    return write_list(context, id, "events", events, rows);
+}
+
+/* ---- the list -----------------------------------------------------------------------------------
+ */
+
+/* "<created_at>.<workflow id>": where the next page begins. Opaque to clients. */
+static enum error add_cursor(struct http_context *context, struct db_call *call)
+{
+    struct text cursor = request_query(context->request, "cursor");
+    const char *dot = cursor.len > 0 ? memchr(cursor.data, '.', cursor.len) : NULL;
+    int64_t created;
+
+    if (cursor.data == NULL) {
+        db_add_null(call);
+        db_add_null(call);
+        return OK;
+    }
+    if (dot == NULL || text_int64((struct text){cursor.data, (size_t)(dot - cursor.data)}, 0,
+                                  INT64_MAX, &created) != OK)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "cursor is not one that a list has given");
+    db_add_int(call, created);
+    db_add_text(call, (struct text){dot + 1, cursor.len - (size_t)(dot + 1 - cursor.data)});
+    return OK;
+}
+
+static enum error add_statuses(struct http_context *context, struct db_call *call)
+{
+    struct text rest = request_query(context->request, "status");
+    struct text statuses[STATUSES_MAX];
+    size_t count = 0;
+
+    if (rest.data == NULL) {
+        db_add_null(call);
+        return OK;
+    }
+    for (;;) {
+        const char *comma = rest.len > 0 ? memchr(rest.data, ',', rest.len) : NULL;
+        size_t len = comma != NULL ? (size_t)(comma - rest.data) : rest.len;
+
+        if (count == STATUSES_MAX || len == 0 || len > FILTER_MAX)
+            return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                               "status takes up to %d DBOS statuses, separated by commas",
+                               STATUSES_MAX);
+        statuses[count++] = (struct text){rest.data, len};
+        if (comma == NULL)
+            break;
+        rest = (struct text){comma + 1, rest.len - len - 1};
+    }
+    db_add_texts(call, statuses, count);
+    return OK;
+}
+
+static enum error add_times(struct http_context *context, struct db_call *call)
+{
+    static const char *const names[] = {"since", "until"};
+
+    for (int i = 0; i < 2; i++) {
+        int64_t ms;
+        enum error error =
+            request_query_int(context->request, names[i], 0, INT64_MAX, -1, &context->failure, &ms);
+
+        if (error != OK)
+            return error;
+        if (ms < 0)
+            db_add_null(call);
+        else
+            db_add_int(call, ms);
+    }
+    return OK;
+}
+
+static struct document *list_item(struct http_context *context, struct db_rows *rows, size_t row)
+{
+    struct document *item = document_object(context->arena);
+
+    document_put_text(item, "workflowUuid", db_text(rows, row, 0));
+    document_put_text(item, "status", db_text(rows, row, 1));
+    document_put(item, "name", column(context, rows, row, 2));
+    document_put(item, "principal", column(context, rows, row, 3));
+    document_put(item, "queueName", column(context, rows, row, 4));
+    document_put_int(item, "recoveryAttempts", db_int_or(rows, row, 5, 0));
+    document_put(item, "createdAt", handler_time(context, rows, row, 6));
+    document_put(item, "updatedAt", handler_time(context, rows, row, 7));
+    document_put(item, "completedAt", handler_time(context, rows, row, 8));
+    document_put(item, "applicationName", column(context, rows, row, 9));
+    document_put(item, "executorId", column(context, rows, row, 10));
+    return item;
+}
+
+static enum error write_page(struct http_context *context, struct db_rows *rows, size_t limit)
+{
+    struct document *answer = document_object(context->arena);
+    struct document *items = document_array(context->arena);
+    size_t count = db_rows_count(rows) > limit ? limit : db_rows_count(rows);
+    struct document *next = document_null(context->arena);
+    enum error error;
+
+    for (size_t row = 0; row < count; row++)
+        document_append(items, list_item(context, rows, row));
+    if (db_rows_count(rows) > limit) {
+        struct text id = db_text(rows, count - 1, 0);
+        const char *cursor =
+            arena_printf(context->arena, "%lld.%.*s", (long long)db_int(rows, count - 1, 6),
+                         (int)id.len, id.data);
+
+        next = document_from_text(context->arena, percent_encode(context->arena, text_of(cursor)));
+    }
+    error = db_rows_error(rows, &context->failure);
+    if (error != OK)
+        return error;
+    document_put(answer, "workflows", items);
+    document_put(answer, "nextCursor", next);
+    response_json(context->response, 200, answer);
+    return OK;
+}
+
+enum error handle_workflow_list(struct http_context *context)
+{
+    struct http_request *request = context->request;
+    struct db_rows *rows;
+    struct db_call call;
+    int64_t limit;
+    enum error error = request_query_int(request, "limit", 1, LIST_LIMIT_MAX, LIST_LIMIT_DEFAULT,
+                                         &context->failure, &limit);
+
+    if (error != OK)
+        return error;
+    db_call_init(&call, context->arena, STATEMENT_WORKFLOW_LIST);
+    error = add_statuses(context, &call);
+    if (error != OK)
+        return error;
+    db_add_text(&call, request_query(request, "name"));
+    db_add_text(&call, request_query(request, "queue"));
+    error = add_times(context, &call);
+    if (error != OK)
+        return error;
+    if (principal_may(&context->principal, SCOPE_OPERATOR))
+        db_add_null(&call);
+    else
+        db_add_string(&call, context->principal.id);
+    error = add_cursor(context, &call);
+    if (error != OK)
+        return error;
+    db_add_int(&call, limit + 1); /* one more tells whether there is a next page */
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    return write_page(context, rows, (size_t)limit);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The socket on which the web server's connections come in.
+ */
+#ifndef OPENCLAW_HTTP_LISTENER_H
+#define OPENCLAW_HTTP_LISTENER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/option.h"
+
+#define LISTEN_BACKLOG 1024 /* what the front opens at once must fit; somaxconn caps it */
+
+struct listener {
+    int fd;
+    bool ours; /* we made the socket's file; otherwise whoever started us keeps the socket */
+    dev_t device;
+    ino_t inode;
+    const char *path;
+};
+
+/* Descriptor 0 where it is a listening socket (FastCGI: the web server started us; systemd with
+ * StandardInput=socket), or the first that systemd passes (LISTEN_FDS); else makes HTTP_SOCKET,
+ * mode 0660, taking the place of what stands there. Errors: CONFIG, IO. */
+enum error listener_open(struct listener *listener, const struct options *options,
+                         struct failure *failure) MUST_CHECK;
+
+/* Removes the file if it is still ours, so that nobody new comes. The descriptor stays open. */
+void listener_unlink(const struct listener *listener);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * openclaw-gateway-http: the FastCGI responder.
+ */
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/option.h"
+#include "http/listener.h"
+#include "http/master.h"
+
+static const char usage[] =
+    "openclaw-gateway-http [--config FILE] [--check-config] [--version] [--help]\n"
+    "\n"
+    "The HTTP face of the gateway, as a FastCGI responder behind a web server. Listens on\n"
+    "descriptor 0 where that is a listening socket, else on HTTP_SOCKET. SIGTERM: answers what\n"
+    "it has and ends.\n";
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct listener listener;
+    struct failure failure = {.error = OK};
+    int index = options_from_arguments(&options, argc, argv, usage);
+    enum error error;
+
+    log_open("openclaw-gateway-http", (enum log_level)options.log_level);
+    if (index < argc) {
+        (void)failure_set(&failure, ERR_INVALID_REQUEST, "unknown argument %.100s; see --help",
+                          argv[index]);
+        log_failure("start", &failure);
+        return error_exit_code(ERR_INVALID_REQUEST);
+    }
+    if (options.auth_mode == AUTH_NONE)
+        log_event(LOG_WARN, "auth.none",
+                  LOG_STR("note", "AUTH_MODE=none: whoever reaches this socket is the operator"));
+    error = listener_open(&listener, &options, &failure);
+    if (error != OK) {
+        log_failure("start", &failure);
+        return error_exit_code(error);
+    }
+    return master_run(&options, &listener);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/probe.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "db/statement.h"
+
+struct probe {
+    struct http_server *server;
+    pthread_mutex_t mutex;
+    struct db *db;
+    int64_t until_ms;
+    enum error error;
+    struct failure failure;
+};
+
+struct probe *probe_new(struct http_server *server)
+{
+    struct probe *probe = calloc(1, sizeof(*probe));
+
+    if (probe == NULL)
+        abort();
+    probe->server = server;
+    probe->db = db_new(DB_POOLED);
+    pthread_mutex_init(&probe->mutex, NULL);
+    return probe;
+}
+
+/* Runs a call with a limit of our own, shorter than DB_TIMEOUT_MS may be. */
+static enum error ask(struct db *db, const struct db_call *call, struct failure *failure,
+                      struct db_rows **ret_rows)
+{
+    int64_t deadline = clock_ms() + PROBE_LIMIT_MS;
+    enum error error = OK;
+
+    db_start(db, call);
+    while (!db_advance(db, failure, &error, ret_rows)) {
+        struct pollfd fd = {.fd = db_poll_fd(db), .events = db_poll_events(db)};
+        int64_t now = clock_ms();
+        int64_t until = db_poll_deadline(db) < deadline ? db_poll_deadline(db) : deadline;
+
+        if (now >= deadline) {
+            db_close(db);
+            return failure_set(failure, ERR_UNAVAILABLE,
+                               "the database does not answer within %d ms", PROBE_LIMIT_MS);
+        }
+        (void)poll(&fd, 1, until > now ? (int)(until - now) : 0);
+    }
+    return error;
+}
+
+static enum error examine(struct probe *probe, struct failure *failure)
+{
+    struct arena *arena = arena_new();
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    db_call_init(&call, arena, STATEMENT_SETTING_GET);
+    db_add_string(&call, "dbos_schema");
+    error = ask(probe->db, &call, failure, &rows);
+    if (error == OK && (db_rows_count(rows) == 0 ||
+                        !text_is(db_text(rows, 0, 0), probe->server->options->dbos_schema)))
+        error =
+            failure_set(failure, ERR_SCHEMA,
+                        "the database was migrated for another DBOS_SCHEMA; run gatewayctl doctor");
+    db_close(probe->db);
+    arena_free(arena);
+    return error;
+}
+
+enum error probe_database(struct probe *probe, struct failure *failure)
+{
+    enum error error;
+
+    pthread_mutex_lock(&probe->mutex);
+    if (clock_ms() >= probe->until_ms) {
+        probe->failure = (struct failure){.error = OK};
+        probe->error = examine(probe, &probe->failure);
+        probe->until_ms = clock_ms() + PROBE_CACHE_MS;
+    }
+    error = probe->error;
+    if (error != OK && failure != NULL)
+        *failure = probe->failure;
+    pthread_mutex_unlock(&probe->mutex);
+    return error;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Is the database there, and is it ours? Asked on a connection of its own, so that a busy pool is
+ * not mistaken for a database that is away; answered within PROBE_LIMIT_MS; asked at most once in
+ * PROBE_CACHE_MS, however many want to know.
+ */
+#ifndef OPENCLAW_HTTP_PROBE_H
+#define OPENCLAW_HTTP_PROBE_H
+
+#include "http/server.h"
+
+#define PROBE_LIMIT_MS 1500
+#define PROBE_CACHE_MS 1000
+
+struct probe;
+
+struct probe *probe_new(struct http_server *server);
+
+/* OK, SCHEMA (it answers, but the schema is not this program's), or why it does not answer. */
+enum error probe_database(struct probe *probe, struct failure *failure) MUST_CHECK;
+
+#endif

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/route.h"
+
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/authenticate.h"
+#include "http/handler.h"
+
+#define DRAIN_BODY_MAX                                                                             \
+    33554432 /* bytes of an unwanted body that are read, so that the web server                    \
+                gets to see the answer */
+
+/* A path that stands for itself comes before one with a name in its place. */
+const struct http_route http_routes[] = {
+    {HTTP_GET, "/", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_root},
+    {HTTP_GET, "/health", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_health},
+    {HTTP_GET, "/healthz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_healthz},
+    {HTTP_GET, "/readyz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_readyz},
+
+    {HTTP_POST, "/messages", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_message_send},
+    {HTTP_POST, "/messages/batch", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_BATCH, NULL,
+     handle_message_batch},
+
+    {HTTP_GET, "/workflows", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
+     "status name queue since until cursor limit", handle_workflow_list},
+    {HTTP_POST, "/workflows/provision-agent", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
+     handle_agent_provision},
+    {HTTP_GET, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
+     handle_workflow_get},
+    {HTTP_POST, "/workflows/:name", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_JSON, NULL,
+     handle_workflow_start},
+    {HTTP_GET, "/workflows/:id/steps", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
+     handle_workflow_steps},
+    {HTTP_GET, "/workflows/:id/events", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
+     handle_workflow_events},
+
+    {HTTP_GET, "/agents", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_list},
+    {HTTP_GET, "/agents/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_get},
+    {HTTP_GET, "/agents/:id/inbox", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_NONE, "max wait leaseMs",
+     handle_inbox_pull},
+    {HTTP_POST, "/agents/:id/inbox/ack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
+     handle_inbox_ack},
+    {HTTP_POST, "/agents/:id/inbox/nack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
+     handle_inbox_nack},
+    {HTTP_POST, "/agents/:id/inbox/extend", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
+     handle_inbox_extend},
+    {.path = NULL},
+};
+
+/* ---- finding the row ------------------------------------------------------------------------ */
+
+static bool path_matches(const char *pattern, const struct http_request *request,
+                         struct text params[HTTP_PARAMS_MAX])
+{
+    unsigned segment = 0, param = 0;
+    const char *at = pattern + 1;
+
+    while (*at != '\0') {
+        size_t len = strcspn(at, "/");
+        struct text wanted = {at, len};
+
+        if (segment == request->segment_count)
+            return false;
+        if (at[0] == ':') {
+            if (request->segments[segment].len == 0)
+                return false;
+            params[param++] = request->segments[segment];
+        } else if (!text_equal(wanted, request->segments[segment])) {
+            return false;
+        }
+        segment++;
+        at += len + (at[len] == '/' ? 1 : 0);
+    }
+    return segment == request->segment_count;
+}
+
+static const char *allowed_methods(struct arena *arena, unsigned methods)
+{
+    struct buffer text;
+    char *result;
+
+    buffer_init(&text, 128);
+    for (unsigned method = HTTP_GET; method < HTTP_OTHER; method <<= 1)
+        if (methods & method)
+            buffer_printf(&text, "%s%s", text.len > 0 ? ", " : "",
+                          http_method_name((enum http_method)method));
+    result = arena_string(arena, text.data);
+    buffer_release(&text);
+    return result;
+}
+
+/* The row of this request, with the parameters of its path. NULL: context->failure says why not, or
+ * it was OPTIONS and is answered. */
+static const struct http_route *find_route(struct http_context *context)
+{
+    struct http_request *request = context->request;
+    enum http_method method = request->method == HTTP_HEAD ? HTTP_GET : request->method;
+    unsigned methods = request->whole_server ? HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_OPTIONS : 0;
+    struct text params[HTTP_PARAMS_MAX];
+
+    for (const struct http_route *route = http_routes;
+         route->path != NULL && !request->whole_server; route++) {
+        if (!path_matches(route->path, request, params))
+            continue;
+        if (route->method == method) {
+            memcpy(context->params, params, sizeof(params));
+            return route;
+        }
+        methods |= route->method | HTTP_OPTIONS;
+        methods |= route->method == HTTP_GET ? HTTP_HEAD : 0;
+    }
+    if (methods == 0) {
+        (void)failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
+        return NULL;
+    }
+    response_header(context->response, "Allow", text_of(allowed_methods(context->arena, methods)));
+    if (method == HTTP_OPTIONS)
+        context->response->status = 204;
+    else
+        (void)failure_set(&context->failure, ERR_METHOD_NOT_ALLOWED,
+                          "the header Allow says which are");
+    return NULL;
+}
+
+/* ---- what a row requires --------------------------------------------------------------------- */
+
+static enum error check_query(struct http_context *context, const struct http_route *route)
+{
+    struct text unknown = request_query_unknown(context->request, route->query);
+
+    if (unknown.data == NULL)
+        return OK;
+    return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                       "%.64s is no query parameter of this address; it knows: %s", unknown.data,
+                       route->query != NULL ? route->query : "none");
+}
+
+static enum error check_access(struct http_context *context, const struct http_route *route)
+{
+    enum error error;
+
+    if (route->access == ACCESS_PUBLIC)
+        return OK;
+    error = authenticate(context->server->authenticator, context->request, &context->failure,
+                         &context->principal);
+    if (error != OK)
+        return error;
+    if (route->scope != 0 && !principal_may(&context->principal, (enum scope)route->scope))
+        return failure_set(&context->failure, ERR_FORBIDDEN, "this needs the scope %s",
+                           scope_name((enum scope)route->scope));
+    return OK;
+}
+
+static enum error take_body(struct http_context *context, const struct http_route *route,
+                            http_body_function *read, void *read_context)
+{
+    struct http_request *request = context->request;
+    size_t limit = route->body == BODY_BATCH ? HTTP_BATCH_BODY_MAX
+                                             : (size_t)context->server->options->max_message_size;
+    struct document_limits limits = {limit, DOCUMENT_DEPTH_MAX, DOCUMENT_VALUES_MAX};
+    bool is_media = request_is_media(request, "application/json", "+json");
+    enum error error;
+
+    if (route->body == BODY_NONE)
+        return OK;
+    if (!is_media &&
+        !(route->body == BODY_BATCH && request_is_media(request, "application/x-ndjson", NULL)))
+        return failure_set(&context->failure, ERR_UNSUPPORTED_MEDIA_TYPE,
+                           "send Content-Type: application/json%s",
+                           route->body == BODY_BATCH ? " or application/x-ndjson" : "");
+    error = request_read_body(request, read, read_context, limit, &context->failure);
+    if (error != OK || route->body == BODY_BATCH)
+        return error;
+    error =
+        document_parse(context->arena, request->body, &limits, &context->failure, &context->body);
+    if (error != OK)
+        return error;
+    if (document_kind(context->body) != DOCUMENT_OBJECT)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "the body must be a JSON object");
+    return OK;
+}
+
+static enum error serve(struct http_context *context, enum error parsed, http_body_function *read,
+                        void *read_context, const struct http_route **ret_route)
+{
+    const struct http_route *route;
+    enum error error;
+
+    if (parsed != OK)
+        return parsed;
+    route = *ret_route = find_route(context);
+    if (route == NULL)
+        return context->response->status == 204 ? OK : context->failure.error;
+    error = check_access(context, route);
+    if (error == OK)
+        error = check_query(context, route);
+    if (error == OK)
+        error = take_body(context, route, read, read_context);
+    if (error == OK)
+        error = route->handler(context);
+    return error;
+}
+
+static void log_request(const struct http_context *context, const struct http_route *route,
+                        enum error error)
+{
+    const struct http_request *request = context->request;
+    int status = context->response->status;
+
+    /* Health checks say by their own status what is wrong; they are no failures of ours. */
+    log_event(status >= 500 && error != OK ? LOG_WARN : LOG_DEBUG, "http.request",
+              LOG_STR("method", http_method_name(request->method)),
+              LOG_STR("route", route != NULL ? route->path : "-"), LOG_INT("status", status),
+              LOG_INT("ms", clock_ms() - request->started_ms), LOG_TEXT("request", request->id),
+              LOG_STR("principal", context->principal.id[0] ? context->principal.id : NULL),
+              LOG_INT("bytes", request->body.len),
+              LOG_STR("code", error != OK ? error_code(error) : NULL));
+    if (error != OK && status >= 500)
+        log_failure("http.failure", &context->failure);
+}
+
+void route_answer(struct http_context *context, enum error parsed, http_body_function *read_body,
+                  void *body_context)
+{
+    const struct http_route *route = NULL;
+    char rest[4096];
+    size_t drained = 0;
+    ptrdiff_t got;
+    enum error error;
+
+    response_header(context->response, "X-Request-Id", context->request->id);
+    error = serve(context, parsed, read_body, body_context, &route);
+    if (error != OK) {
+        /* the table is what decides about the answer, whatever detail came with it */
+        context->failure.error = error;
+        if (context->response->content_type == NULL)
+            response_problem(context->response, &context->failure);
+    }
+    while (drained < DRAIN_BODY_MAX && (got = read_body(body_context, rest, sizeof(rest))) > 0)
+        drained += (size_t)got;
+    log_request(context, route, error);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one table of routes: whatever the HTTP face does is a row of it.
+ */
+#ifndef OPENCLAW_HTTP_ROUTE_H
+#define OPENCLAW_HTTP_ROUTE_H
+
+#include "http/server.h"
+
+/* Writes context->response and returns OK, or returns an error with context->failure filled, which
+ * becomes a problem. */
+typedef enum error http_handler(struct http_context *context);
+
+enum route_body {
+    BODY_NONE, /* what comes is read and dropped */
+    BODY_JSON, /* application/json, at most MAX_MESSAGE_SIZE */
+    BODY_BATCH /* application/json or application/x-ndjson, at most HTTP_BATCH_BODY_MAX; the handler
+                  parses */
+};
+#define HTTP_BATCH_BODY_MAX 8388608
+
+enum route_access { ACCESS_PUBLIC, ACCESS_PRINCIPAL };
+
+struct http_route {
+    enum http_method method; /* GET answers HEAD too */
+    const char *path;        /* "/agents/:id/inbox": a segment with a colon matches any */
+    enum route_access access;
+    unsigned scope; /* enum scope; operator may all; 0: any principal */
+    enum route_body body;
+    const char *query; /* the parameters it knows, separated by spaces, or NULL */
+    http_handler *handler;
+};
+
+extern const struct http_route http_routes[]; /* ends with a NULL path */
+
+/* Answers a parsed request (`parsed` is what request_parse returned, with its failure). Reads the
+ * body itself, once it is known that somebody wants it. */
+void route_answer(struct http_context *context, enum error parsed, http_body_function *read_body,
+                  void *body_context);
+
+#endif

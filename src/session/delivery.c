@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is claimed and what is out. A message is leased by a claim, stands in the backlog until the
+ * client has taken enough of what was put out before, is a flight from then on, and is forgotten
+ * when it is acknowledged or its lease has ended. That a flight was written to the client is noted
+ * in the database a little later, so that an acknowledgement that comes soon saves the call.
+ */
+#include "session/state.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static void *allocate(size_t size)
+{
+    void *memory = calloc(1, size);
+
+    if (memory == NULL) {
+        log_event(LOG_ERROR, "out of memory", LOG_INT("bytes", size));
+        abort();
+    }
+    return memory;
+}
+
+/* ---- subscriptions -------------------------------------------------------------------------- */
+
+struct subscription *subscription_find(struct session *session, struct text agent)
+{
+    struct subscription *each = session->subscriptions;
+
+    while (each != NULL && !text_is(agent, each->agent))
+        each = each->next;
+    return each;
+}
+
+struct subscription *subscription_add(struct session *session, struct text agent)
+{
+    struct subscription *subscription = allocate(sizeof(*subscription));
+
+    memcpy(subscription->agent, agent.data, agent.len);
+    subscription->backlog_end = &subscription->backlog;
+    subscription->claim_at = subscription->look_at = INT64_MAX;
+    subscription->next = session->subscriptions;
+    session->subscriptions = subscription;
+    return subscription;
+}
+
+static void backlog_drop_first(struct subscription *subscription)
+{
+    struct backlog *backlog = subscription->backlog;
+
+    subscription->in_flight -= (unsigned)(backlog->count - backlog->at);
+    subscription->backlog = backlog->next;
+    if (subscription->backlog == NULL)
+        subscription->backlog_end = &subscription->backlog;
+    arena_free(backlog->arena);
+}
+
+/* Nothing of it is out any more: a fence, a new subscription, its end. */
+void subscription_clear(struct session *session, struct subscription *subscription)
+{
+    while (subscription->backlog != NULL)
+        backlog_drop_first(subscription);
+    for (struct flight **at = &session->flights; *at != NULL;) {
+        struct flight *flight = *at;
+
+        if (flight->subscription != subscription) {
+            at = &flight->next;
+            continue;
+        }
+        *at = flight->next;
+        free(flight);
+    }
+    subscription->in_flight = 0;
+    subscription->more = false;
+}
+
+void subscription_remove(struct session *session, struct subscription *subscription)
+{
+    struct subscription **at = &session->subscriptions;
+
+    subscription_clear(session, subscription);
+    if (subscription->claim != NULL)
+        subscription->claim->state = NULL; /* its answer finds nobody */
+    while (*at != NULL && *at != subscription)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = subscription->next;
+    free(subscription);
+}
+
+void deliveries_drop(struct session *session)
+{
+    while (session->subscriptions != NULL)
+        subscription_remove(session, session->subscriptions);
+    while (session->flights != NULL)
+        flight_remove(session, session->flights);
+}
+
+void deliveries_wake(struct session *session, struct subscription *subscription, int64_t at)
+{
+    (void)session;
+    subscription->claim_at = earlier(subscription->claim_at, at);
+    subscription->look_at = earlier(subscription->look_at, at + BELL_DELAY_MS);
+}
+
+/* ---- flights ------------------------------------------------------------------------------------
+ */
+
+void flight_add(struct session *session, struct subscription *subscription, struct text agent,
+                const struct delivery *delivery, int64_t lease_ends)
+{
+    struct flight *flight = allocate(sizeof(*flight));
+
+    if (delivery->delivery_id.len > DELIVERY_ID_MAX || agent.len > AGENT_ID_MAX)
+        abort();
+    memcpy(flight->id, delivery->delivery_id.data, delivery->delivery_id.len);
+    memcpy(flight->agent, agent.data, agent.len);
+    flight->subscription = subscription;
+    flight->output_end = session->put_out;
+    flight->lease_ends = lease_ends;
+    flight->next = session->flights;
+    session->flights = flight;
+    session->delivered++;
+}
+
+struct flight *flight_find(struct session *session, struct text delivery_id)
+{
+    struct flight *each = session->flights;
+
+    while (each != NULL && !text_is(delivery_id, each->id))
+        each = each->next;
+    return each;
+}
+
+void flight_remove(struct session *session, struct flight *flight)
+{
+    struct flight **at = &session->flights;
+
+    while (*at != NULL && *at != flight)
+        at = &(*at)->next;
+    if (*at == NULL)
+        return;
+    *at = flight->next;
+    if (flight->subscription != NULL)
+        flight->subscription->in_flight--;
+    free(flight);
+}
+
+static void forget_ended_leases(struct session *session)
+{
+    struct flight *next;
+
+    for (struct flight *each = session->flights; each != NULL; each = next) {
+        next = each->next;
+        if (session->now < each->lease_ends)
+            continue;
+        if (each->subscription != NULL)
+            deliveries_wake(session, each->subscription, session->now);
+        flight_remove(session, each);
+    }
+}
+
+/* ---- noting what was handed over
+ * -------------------------------------------------------------------- */
+
+void deliveries_written(struct session *session)
+{
+    for (struct flight *each = session->flights; each != NULL; each = each->next) {
+        if (each->state != FLIGHT_BUFFERED || each->output_end > session->written)
+            continue;
+        each->state = FLIGHT_WRITTEN;
+        session->handed_at = earlier(session->handed_at, session->now + HANDED_DELAY_MS);
+    }
+}
+
+static bool handed_call(struct session *session, struct operation *operation,
+                        struct db_call *ret_call)
+{
+    struct text *ids;
+    size_t count = 0;
+
+    for (struct flight *each = session->flights; each != NULL; each = each->next)
+        count += each->state == FLIGHT_WRITTEN;
+    if (count == 0)
+        return false;
+    ids = arena_array(operation->arena, count, sizeof(*ids));
+    count = 0;
+    for (struct flight *each = session->flights; each != NULL; each = each->next) {
+        if (each->state != FLIGHT_WRITTEN)
+            continue;
+        ids[count++] = arena_text(operation->arena, text_of(each->id));
+        each->state = FLIGHT_NOTED;
+    }
+    inbox_handed_call(ret_call, operation->arena, ids, count);
+    return true;
+}
+
+static void handed_answer(struct session *session, struct operation *operation, enum error error,
+                          struct failure *failure, struct db_rows *rows)
+{
+    session->noting = false;
+    if (rows != NULL && error == OK)
+        error = inbox_handed_result(session->engine, operation->arena, rows, failure);
+    if (error == OK)
+        return;
+    for (struct flight *each = session->flights; each != NULL; each = each->next) {
+        if (each->state == FLIGHT_NOTED) /* noting twice does no harm */
+            each->state = FLIGHT_WRITTEN;
+    }
+    session->handed_at = session->now + clock_jitter_ms(RETRY_MAX_MS);
+}
+
+static const struct operation_kind handed_kind = {"inbox.handed", handed_call, handed_answer,
+                                                  false};
+
+static void note_handed(struct session *session)
+{
+    if (session->noting || session->now < session->handed_at)
+        return;
+    session->noting = true;
+    session->handed_at = INT64_MAX;
+    (void)operation_new(session, &handed_kind);
+}
+
+/* ---- putting out
+ * --------------------------------------------------------------------------------------- */
+
+static void put_out_backlog(struct session *session, struct subscription *subscription)
+{
+    while (subscription->backlog != NULL && session_output_room(session)) {
+        struct backlog *backlog = subscription->backlog;
+        const struct delivery *delivery;
+
+        if (backlog->at == backlog->count || session->now >= backlog->lease_ends) {
+            backlog_drop_first(subscription);
+            continue;
+        }
+        delivery = &backlog->deliveries[backlog->at++];
+        frame_event(session, backlog->arena, "inbox.message",
+                    delivery_document(backlog->arena, delivery));
+        flight_add(session, subscription, text_of(subscription->agent), delivery,
+                   backlog->lease_ends);
+        if (backlog->at == backlog->count)
+            backlog_drop_first(subscription);
+    }
+}
+
+/* ---- claiming
+ * ------------------------------------------------------------------------------------------- */
+
+/* The next claim should bring about CLAIM_BYTES: a mean of what came, the last counting half. */
+void claim_size_learn(struct session *session, size_t count, size_t bytes)
+{
+    int64_t fits;
+
+    if (count == 0)
+        return;
+    fits = (int64_t)(CLAIM_BYTES / (bytes / count + 256)) + 1;
+    session->claim_size = (session->claim_size + fits + 1) / 2;
+    if (session->claim_size > INBOX_IN_FLIGHT_MAX)
+        session->claim_size = INBOX_IN_FLIGHT_MAX;
+}
+
+static bool claim_call(struct session *session, struct operation *operation,
+                       struct db_call *ret_call)
+{
+    struct subscription *subscription = operation->state;
+    int64_t limit;
+
+    if (subscription == NULL || !subscription->active)
+        return false;
+    if (subscription->doubt && subscription->in_flight == 0) {
+        db_call_init(ret_call, operation->arena, STATEMENT_INBOX_RELEASE);
+        db_add_string(ret_call, subscription->agent);
+        struct text id = text_of(session->engine->executor.id);
+        db_add_texts(ret_call, &id, 1);
+        operation->about = TEXT_LITERAL("release");
+        return true;
+    }
+    limit = subscription->max_in_flight - subscription->in_flight;
+    limit = earlier(limit > 0 ? limit : 0, session->claim_size);
+    operation->limit = limit;
+    inbox_claim_call(ret_call, operation->arena, text_of(subscription->agent),
+                     session->engine->executor.id, subscription->epoch, subscription->max_in_flight,
+                     limit, subscription->lease_ms);
+    return true;
+}
+
+static void fenced(struct session *session, struct subscription *subscription)
+{
+    struct arena *arena = arena_new();
+    struct document *payload = document_object(arena);
+
+    document_put_string(payload, "inbox", subscription->agent);
+    document_put_string(payload, "consumerId", session->engine->executor.id);
+    document_put_int(payload, "epoch", subscription->epoch);
+    document_put_string(payload, "reason", "a newer subscription has taken over the inbox");
+    frame_event(session, arena, "inbox.fenced", payload);
+    arena_free(arena);
+    log_event(LOG_INFO, "inbox.fenced", LOG_STR("session", session->engine->executor.id),
+              LOG_STR("inbox", subscription->agent));
+    session->register_again = true;
+    subscription_remove(session, subscription);
+}
+
+static void claim_failed(struct session *session, struct subscription *subscription,
+                         enum error error, const struct failure *failure)
+{
+    if (error == ERR_FENCED) {
+        fenced(session, subscription);
+        return;
+    }
+    if (error == ERR_IN_DOUBT)
+        subscription->doubt = true;
+    else if (error_retry(error) == RETRY_NEVER)
+        log_failure("inbox.claim", failure);
+    subscription->claim_at = subscription->look_at =
+        session->now +
+        clock_jitter_ms(error_retry(error) == RETRY_NEVER ? LOOK_MS : RETRY_FIRST_MS);
+}
+
+/* The messages' part of what was claimed; it is what the claim's size is about. */
+size_t deliveries_bytes(struct arena *arena, const struct delivery *deliveries, size_t count)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += document_text(arena, deliveries[i].content).len;
+    return bytes;
+}
+
+static void claimed(struct session *session, struct subscription *subscription,
+                    struct operation *operation, struct delivery *deliveries, size_t count,
+                    int64_t next_due_ms)
+{
+    struct backlog *backlog;
+    int64_t look = session->now + clock_jitter_ms(LOOK_MS);
+
+    subscription->more = count > 0 && (int64_t)count == operation->limit;
+    subscription->look_at = look;
+    subscription->claim_at = look;
+    if (count == 0) {
+        if (next_due_ms >= 0)
+            subscription->claim_at = earlier(look, session->now + next_due_ms + 1);
+        return;
+    }
+    subscription->claim_at =
+        subscription->more ? session->now : session->now + clock_jitter_ms(CLAIM_DELAY_MS);
+    backlog = arena_alloc(operation->arena, sizeof(*backlog));
+    backlog->arena = operation->arena;
+    backlog->deliveries = deliveries;
+    backlog->count = count;
+    backlog->lease_ends = session->now + subscription->lease_ms;
+    operation->keep_arena = true;
+    *subscription->backlog_end = backlog;
+    subscription->backlog_end = &backlog->next;
+    subscription->in_flight += (unsigned)count;
+    claim_size_learn(session, count, deliveries_bytes(operation->arena, deliveries, count));
+}
+
+static void claim_answer(struct session *session, struct operation *operation, enum error error,
+                         struct failure *failure, struct db_rows *rows)
+{
+    struct subscription *subscription = operation->state;
+    struct delivery *deliveries = NULL;
+    size_t count = 0;
+    int64_t next_due_ms = -1;
+
+    if (subscription == NULL) {
+        /* unsubscribed meanwhile: that call comes behind this one and gives it all back */
+        return;
+    }
+    subscription->claim = NULL;
+    if (error == OK && rows != NULL && operation->about.data != NULL) {
+        subscription->doubt = false;
+        subscription->claim_at = session->now;
+        return;
+    }
+    if (error == OK && rows != NULL)
+        error = inbox_claim_result(operation->arena, text_of(subscription->agent), rows, failure,
+                                   &deliveries, &count, &next_due_ms);
+    if (error != OK) {
+        claim_failed(session, subscription, error, failure);
+        return;
+    }
+    if (rows == NULL)
+        return;
+    claimed(session, subscription, operation, deliveries, count, next_due_ms);
+    put_out_backlog(session, subscription);
+}
+
+static const struct operation_kind claim_kind = {"inbox.claim", claim_call, claim_answer, false};
+
+static int64_t claim_time(const struct session *session, const struct subscription *subscription)
+{
+    bool room = subscription->in_flight < subscription->max_in_flight &&
+                subscription->backlog == NULL && session_output_room(session);
+
+    if (!subscription->active || subscription->claim != NULL)
+        return INT64_MAX;
+    return room ? earlier(subscription->claim_at, subscription->look_at) : subscription->look_at;
+}
+
+void deliveries_advance(struct session *session)
+{
+    forget_ended_leases(session);
+    note_handed(session);
+    for (struct subscription *each = session->subscriptions; each != NULL; each = each->next) {
+        put_out_backlog(session, each);
+        if (session->now < claim_time(session, each))
+            continue;
+        (void)handshake_register_again(session);
+        each->claim = operation_new(session, &claim_kind);
+        each->claim->state = each;
+        each->claim_at = each->look_at = INT64_MAX;
+    }
+}
+
+int64_t deliveries_deadline(const struct session *session)
+{
+    int64_t deadline = session->noting ? INT64_MAX : session->handed_at;
+
+    for (const struct subscription *each = session->subscriptions; each != NULL; each = each->next)
+        deadline = earlier(deadline, claim_time(session, each));
+    for (const struct flight *each = session->flights; each != NULL; each = each->next)
+        deadline = earlier(deadline, each->lease_ends);
+    return deadline;
+}

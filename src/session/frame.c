@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "session/state.h"
+
+#include "base/clock.h"
+#include "base/uuid.h"
+
+/* One line is one WebSocket message. What does not fit is the end: a client that takes nothing
+ * cannot be told. */
+static void put_out(struct session *session, struct arena *arena, const struct document *frame)
+{
+    struct text text = document_text(arena, frame);
+    struct buffer *output = &session->output;
+
+    if (session->state == SESSION_OVER || session->left || output->overflowed)
+        return;
+    if (text.len + 1 > output->limit - output->len) {
+        output->overflowed = true;
+        session_end(session, "the client does not read", 0);
+        return;
+    }
+    if (output->len == 0)
+        session->output_moved = session->now;
+    buffer_append(output, text);
+    buffer_append_byte(output, '\n');
+    session->put_out += text.len + 1;
+}
+
+void frame_event(struct session *session, struct arena *arena, const char *event,
+                 struct document *payload)
+{
+    struct document *frame = document_object(arena);
+
+    document_put_string(frame, "type", "event");
+    document_put_string(frame, "event", event);
+    document_put(frame, "payload", payload);
+    document_put_int(frame, "seq", ++session->event_seq);
+    put_out(session, arena, frame);
+}
+
+/* The challenge is not counted: OpenClaw's clients begin to count behind it. */
+void frame_challenge(struct session *session)
+{
+    struct arena *arena = arena_new();
+    struct document *frame = document_object(arena);
+    struct document *payload = document_object(arena);
+    char nonce[UUID_SIZE];
+
+    uuid_v4(nonce);
+    document_put_string(payload, "nonce", nonce);
+    document_put_int(payload, "ts", clock_wall_ms());
+    document_put_string(frame, "type", "event");
+    document_put_string(frame, "event", "connect.challenge");
+    document_put(frame, "payload", payload);
+    put_out(session, arena, frame);
+    arena_free(arena);
+}
+
+void frame_shutdown(struct session *session, const char *reason)
+{
+    struct arena *arena = arena_new();
+    struct document *payload = document_object(arena);
+
+    document_put_string(payload, "reason", reason);
+    frame_event(session, arena, "shutdown", payload);
+    arena_free(arena);
+}
+
+void frame_result(struct session *session, struct request *request, struct document *payload)
+{
+    struct document *frame;
+
+    if (request->method == NULL) {
+        put_out(session, request->arena, payload);
+        return;
+    }
+    frame = document_object(request->arena);
+    document_put_string(frame, "type", "res");
+    document_put_text(frame, "id", request->id);
+    document_put_bool(frame, "ok", true);
+    document_put(frame, "payload", payload);
+    put_out(session, request->arena, frame);
+}
+
+static void put_retry(struct document *document, enum error_retry retry, int64_t retry_after_ms)
+{
+    if (retry == RETRY_NEVER)
+        return;
+    document_put_bool(document, "retryable", true);
+    document_put_int(document, "retryAfterMs", retry_after_ms);
+}
+
+static const char *error_message(enum error error, const struct failure *failure)
+{
+    if (failure != NULL && failure->error == error && failure->detail[0] != '\0')
+        return failure->detail;
+    return error_phrase(error);
+}
+
+/* {type:"error",error,code}: the oldest dialect's. */
+static void put_bare_error(struct session *session, struct arena *arena, struct text id,
+                           const char *code, const char *message, enum error_retry retry,
+                           int64_t retry_after_ms)
+{
+    struct document *frame = document_object(arena);
+
+    document_put_string(frame, "type", "error");
+    if (id.len > 0)
+        document_put_text(frame, "id", id);
+    document_put_string(frame, "error", message);
+    document_put_string(frame, "code", code);
+    put_retry(frame, retry, retry_after_ms);
+    put_out(session, arena, frame);
+}
+
+static void put_error(struct session *session, struct arena *arena, struct text id,
+                      const char *code, const char *message, struct document *details,
+                      enum error_retry retry, int64_t retry_after_ms)
+{
+    struct document *frame = document_object(arena);
+    struct document *error = document_object(arena);
+
+    document_put_string(error, "code", code);
+    document_put_string(error, "message", message);
+    document_put(error, "details", details);
+    put_retry(error, retry, retry_after_ms);
+    document_put_string(frame, "type", "res");
+    document_put_text(frame, "id", id);
+    document_put_bool(frame, "ok", false);
+    document_put(frame, "error", error);
+    put_out(session, arena, frame);
+}
+
+void frame_error(struct session *session, struct request *request, enum error error,
+                 const struct failure *failure)
+{
+    const char *message = error_message(error, failure);
+    int64_t after = clock_jitter_ms(1000);
+
+    session->refused++;
+    if (request->method == NULL)
+        put_bare_error(session, request->arena, request->id, error_code(error), message,
+                       error_retry(error), after);
+    else
+        put_error(session, request->arena, request->id, error_code(error), message, NULL,
+                  error_retry(error), after);
+}
+
+void frame_refusal(struct session *session, struct request *request, const char *code,
+                   const char *message, struct document *details, int64_t retry_after_ms)
+{
+    enum error_retry retry = retry_after_ms >= 0 ? RETRY_LATER : RETRY_NEVER;
+
+    if (request->method == NULL)
+        put_bare_error(session, request->arena, request->id, code, message, retry, retry_after_ms);
+    else
+        put_error(session, request->arena, request->id, code, message, details, retry,
+                  retry_after_ms);
+}
+
+/* Where no id can be told the answer's is "invalid", as OpenClaw's own gateway has it. */
+void frame_bad(struct session *session, struct arena *arena, struct text id, enum error error,
+               const struct failure *failure)
+{
+    const char *message = error_message(error, failure);
+
+    session->refused++;
+    if (session->bare && id.len == 0)
+        put_bare_error(session, arena, TEXT_NONE, error_code(error), message, RETRY_NEVER, 0);
+    else
+        put_error(session, arena, id.len > 0 ? id : TEXT_LITERAL("invalid"), error_code(error),
+                  message, NULL, RETRY_NEVER, 0);
+    if (++session->bad_frames >= BAD_FRAMES_MAX && session->state < SESSION_ENDING)
+        session_end(session, "too many frames that are not valid", STOP_GRACE_MS);
+}

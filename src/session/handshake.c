@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who the client is. Credentials, safest first: the token in `connect`, the header Authorization,
+ * the subprotocol openclaw.bearer.<base64url>. A token in the URL is refused: it ends up in logs.
+ * The database is not asked before a credential was presented. Source: OpenClaw protocol 3 and 4.
+ */
+#include "session/state.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/token.h"
+
+#define PROTOCOL_MIN      3
+#define PROTOCOL_MAX      4
+#define PRESENCE_SNAPSHOT 200 /* of connections in hello-ok */
+
+/* Why a connect is refused, in the words of OpenClaw's clients. */
+enum refusal {
+    REFUSED_NOT_CONNECT,
+    REFUSED_PARAMS,
+    REFUSED_PROTOCOL,
+    REFUSED_TOKEN_MISSING,
+    REFUSED_TOKEN,
+    REFUSED_SCOPES,
+    REFUSED_ORIGIN,
+    REFUSED_URL,
+    REFUSED_STARTUP,
+    REFUSED_IDENTITY,
+    REFUSAL__MAX
+};
+
+static const struct {
+    const char *code, *detail, *message, *log;
+} refusals[REFUSAL__MAX] = {
+    [REFUSED_NOT_CONNECT] = {"INVALID_REQUEST", NULL,
+                             "invalid handshake: first request must be connect", NULL},
+    [REFUSED_PARAMS] = {"INVALID_REQUEST", NULL,
+                        "invalid connect params: minProtocol, maxProtocol and "
+                        "client{id,version,platform,mode} are required",
+                        NULL},
+    [REFUSED_PROTOCOL] = {"INVALID_REQUEST", "PROTOCOL_MISMATCH",
+                          "protocol mismatch: this gateway speaks 3 and 4", NULL},
+    [REFUSED_TOKEN_MISSING] = {"INVALID_REQUEST", "AUTH_TOKEN_MISSING",
+                               "unauthorized: a token is required (connect auth.token, or "
+                               "Authorization: Bearer)",
+                               "no token"},
+    [REFUSED_TOKEN] = {"INVALID_REQUEST", "AUTH_TOKEN_MISMATCH",
+                       "unauthorized: the token is unknown, expired or revoked", "bad token"},
+    [REFUSED_SCOPES] = {"FORBIDDEN", "AUTH_SCOPE_MISMATCH",
+                        "a requested scope is not the principal's", "scopes"},
+    [REFUSED_ORIGIN] = {"FORBIDDEN", "CONTROL_UI_ORIGIN_NOT_ALLOWED",
+                        "browsers of this origin may not connect (ALLOWED_ORIGINS)", "origin"},
+    [REFUSED_URL] = {"INVALID_REQUEST", "AUTH_UNAUTHORIZED",
+                     "a token in the URL ends up in logs and is refused; send it in connect or as "
+                     "Authorization: Bearer, and rotate it",
+                     "token in URL"},
+    [REFUSED_STARTUP] = {"UNAVAILABLE", NULL, "the gateway cannot reach its database yet", NULL},
+    [REFUSED_IDENTITY] = {"INVALID_REQUEST", "AUTH_UNAUTHORIZED",
+                          "this connection is authenticated as somebody else", "second identity"},
+};
+
+/* ---- refusing ------------------------------------------------------------------------------- */
+
+static void log_refused(const struct session *session, const char *why)
+{
+    struct text remote = session->peer->remote;
+
+    /* deploy's fail2ban filter reads this line */
+    if (why != NULL)
+        log_event(LOG_WARN, "auth.refused",
+                  LOG_TEXT("remote", remote.data != NULL ? remote : TEXT_LITERAL("unknown")),
+                  LOG_STR("reason", why), LOG_STR("session", session->engine->executor.id));
+}
+
+/* Answers and ends the request, and ends the connection. */
+static void refuse(struct session *session, struct request *request, enum refusal refusal)
+{
+    struct document *details = NULL;
+    bool later = refusal == REFUSED_STARTUP;
+
+    if (refusals[refusal].detail != NULL) {
+        details = document_object(request->arena);
+        document_put_string(details, "code", refusals[refusal].detail);
+    }
+    if (refusal == REFUSED_PROTOCOL)
+        document_put_int(details, "expectedProtocol", PROTOCOL_MAX);
+    if (later) {
+        details = document_object(request->arena);
+        document_put_string(details, "reason", "startup-sidecars");
+    }
+    log_refused(session, refusals[refusal].log);
+    frame_refusal(session, request, refusals[refusal].code, refusals[refusal].message, details,
+                  later ? clock_jitter_ms(1000) : -1);
+    request_end(session, request);
+    session_end(session, later ? "the database is away" : "not authenticated", STOP_GRACE_MS);
+}
+
+/* Before anything is read there is no request to answer. */
+static void refuse_early(struct session *session, enum refusal refusal)
+{
+    static const struct method early = {"connect", NULL, 0, 0};
+    struct arena *arena = arena_new();
+    struct request *request = arena_alloc(arena, sizeof(*request));
+
+    request->arena = arena;
+    request->method = &early;
+    request->id = TEXT_LITERAL("invalid");
+    session->requests++;
+    refuse(session, request, refusal);
+}
+
+/* ---- what the web server passed on ------------------------------------------------------------
+ */
+
+/* The value of a name in "a=b&c=d" or, with ',' and a prefix, in a list of subprotocols. */
+static bool next_part(struct text *rest, char separator, struct text *ret_part)
+{
+    size_t len = 0;
+
+    while (rest->len > 0 && (rest->data[0] == ' ' || rest->data[0] == separator))
+        *rest = (struct text){rest->data + 1, rest->len - 1};
+    while (len < rest->len && rest->data[len] != separator)
+        len++;
+    *ret_part = (struct text){rest->data, len};
+    *rest = (struct text){rest->data + len, rest->len - len};
+    while (ret_part->len > 0 && ret_part->data[ret_part->len - 1] == ' ')
+        ret_part->len--;
+    return ret_part->len > 0;
+}
+
+static struct text query_value(struct text query, const char *name)
+{
+    struct text part;
+    size_t len = strlen(name);
+
+    while (query.data != NULL && next_part(&query, '&', &part)) {
+        if (text_starts(part, name) && part.len > len && part.data[len] == '=')
+            return (struct text){part.data + len + 1, part.len - len - 1};
+    }
+    return TEXT_NONE;
+}
+
+static bool token_in_url(struct text query)
+{
+    static const char *const names[] = {"token",    "access_token", "auth",
+                                        "password", "api_key",      NULL};
+
+    for (const char *const *name = names; *name != NULL; name++) {
+        if (query_value(query, *name).len > 0)
+            return true;
+    }
+    return false;
+}
+
+static struct text header_token(struct session *session)
+{
+    static const char prefix[] = "openclaw.bearer.";
+    struct text token = bearer_token(session->peer->authorization);
+    struct text rest = session->peer->subprotocols;
+    struct text part;
+
+    while (token.data == NULL && rest.data != NULL && next_part(&rest, ',', &part)) {
+        struct text coded, bytes = TEXT_NONE;
+
+        if (!text_starts(part, prefix))
+            continue;
+        coded = (struct text){part.data + sizeof(prefix) - 1, part.len - sizeof(prefix) + 1};
+        if (base64url_decode(session->life, coded, &bytes) == OK && bytes.len <= TOKEN_TEXT_MAX)
+            token = bytes;
+    }
+    return token;
+}
+
+void handshake_start(struct session *session)
+{
+    if (!origin_allowed(session->options->allowed_origins, session->peer->origin)) {
+        refuse_early(session, REFUSED_ORIGIN);
+        return;
+    }
+    if (token_in_url(session->peer->query)) {
+        refuse_early(session, REFUSED_URL);
+        return;
+    }
+    session->token = header_token(session);
+    session->token_by_header =
+        session->token.len > 0 || session->options->auth_mode == (int)AUTH_NONE;
+}
+
+/* ---- reading connect
+ * ------------------------------------------------------------------------------ */
+
+/* What the client says of itself, for presence: a few fields, bounded. */
+static bool read_client(struct session *session, struct document *client)
+{
+    static const char *const fields[] = {"id",          "version",    "platform",     "mode", NULL,
+                                         "displayName", "instanceId", "deviceFamily", NULL};
+    struct document *kept = document_object(session->life);
+    bool required = true;
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]) - 1; i++) {
+        struct text value;
+
+        if (fields[i] == NULL) {
+            required = false;
+            continue;
+        }
+        value = document_get_string(client, fields[i]);
+        if (value.len == 0 && required)
+            return false;
+        if (value.len > CLIENT_FIELD_MAX) {
+            value.len = CLIENT_FIELD_MAX;
+            value.len = utf8_valid_prefix(value);
+        }
+        if (value.len > 0)
+            document_put_text(kept, fields[i], value);
+    }
+    session->client = document_text(session->life, kept);
+    return true;
+}
+
+/* OpenClaw's own scope names stand for several of ours; what the principal has of these is granted.
+ */
+static const struct {
+    const char *name;
+    unsigned scopes;
+} official_scopes[] = {
+    {"operator.read", SCOPE_INBOX | SCOPE_WORKFLOWS_READ},
+    {"operator.write", SCOPE_SEND | SCOPE_INBOX | SCOPE_WORKFLOWS_READ | SCOPE_WORKFLOWS_WRITE},
+    {"operator.admin", ~0U},
+};
+
+/* False: a scope of ours is asked for by a name that does not exist. */
+static bool read_scopes(struct session *session, struct document *scopes)
+{
+    size_t count = document_count(scopes);
+    unsigned asked = 0;
+
+    session->scopes_asked = ~0U;
+    session->scopes_needed = 0;
+    if (document_kind(scopes) != DOCUMENT_ARRAY || count == 0)
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        struct text name = document_string(document_at(scopes, i));
+        unsigned scope = scope_from_name(name);
+
+        session->scopes_needed |= scope;
+        if (scope == 0 && !text_starts(name, "operator."))
+            return false;
+        for (size_t k = 0; k < sizeof(official_scopes) / sizeof(official_scopes[0]); k++) {
+            if (text_is(name, official_scopes[k].name))
+                scope |= official_scopes[k].scopes;
+        }
+        asked |= scope;
+    }
+    session->scopes_asked = asked;
+    return true;
+}
+
+static enum refusal read_connect(struct session *session, struct document *params)
+{
+    struct document *min = document_get(params, "minProtocol");
+    struct document *max = document_get(params, "maxProtocol");
+    struct document *auth = document_get(params, "auth");
+    struct text token;
+
+    if (document_kind(min) != DOCUMENT_INT || document_kind(max) != DOCUMENT_INT ||
+        !read_client(session, document_get(params, "client")))
+        return REFUSED_PARAMS;
+    if (document_int(max, 0) < PROTOCOL_MIN || document_int(min, 0) > PROTOCOL_MAX ||
+        document_int(min, 0) > document_int(max, 0))
+        return REFUSED_PROTOCOL;
+    session->protocol = earlier(PROTOCOL_MAX, document_int(max, 0));
+    if (!read_scopes(session, document_get(params, "scopes")))
+        return REFUSED_SCOPES;
+    token = document_get_string(auth, "token");
+    if (token.len == 0)
+        token = document_get_string(auth, "password");
+    if (token.len > TOKEN_TEXT_MAX)
+        return REFUSED_TOKEN;
+    if (token.len > 0 && session->options->auth_mode != (int)AUTH_NONE) {
+        if (session->state == SESSION_OPEN && !text_equal(token, session->token))
+            return REFUSED_IDENTITY;
+        session->token = arena_text(session->life, token);
+        session->token_by_header = false;
+    }
+    return REFUSAL__MAX;
+}
+
+/* ---- hello-ok
+ * -------------------------------------------------------------------------------------- */
+
+static const char *const event_names[] = {"connect.challenge", "tick",         "shutdown",
+                                          "inbox.message",     "inbox.fenced", NULL};
+
+static struct document *features_document(struct arena *arena)
+{
+    struct document *features = document_object(arena);
+    struct document *names = document_array(arena);
+    struct document *events = document_array(arena);
+    struct document *capabilities = document_array(arena);
+
+    for (const struct method *method = methods; method->name != NULL; method++)
+        document_append(names, document_from_text(arena, text_of(method->name)));
+    for (const char *const *name = event_names; *name != NULL; name++)
+        document_append(events, document_from_text(arena, text_of(*name)));
+    document_append(capabilities, document_from_text(arena, TEXT_LITERAL("durable-inbox-v1")));
+    document_put(features, "methods", names);
+    document_put(features, "events", events);
+    return document_put(features, "capabilities", capabilities);
+}
+
+static struct document *auth_document(const struct session *session, struct arena *arena)
+{
+    struct document *auth = document_object(arena);
+    struct document *scopes = document_array(arena);
+
+    for (unsigned bit = 1; bit <= SCOPE_OPERATOR; bit <<= 1) {
+        if (session->principal.scopes & bit)
+            document_append(scopes,
+                            document_from_text(arena, text_of(scope_name((enum scope)bit))));
+    }
+    document_put_string(auth, "role", "operator");
+    return document_put(auth, "scopes", scopes);
+}
+
+static struct document *snapshot_document(const struct session *session, struct arena *arena,
+                                          struct document *presence)
+{
+    struct document *snapshot = document_object(arena);
+    struct document *health = document_object(arena);
+    struct document *version = document_object(arena);
+
+    document_put_bool(health, "ok", true);
+    document_put_int(health, "ts", clock_wall_ms());
+    document_put_int(health, "durationMs", 0);
+    document_put_int(version, "presence", 0);
+    document_put_int(version, "health", 0);
+    document_put(snapshot, "presence", presence);
+    document_put(snapshot, "health", health);
+    document_put(snapshot, "stateVersion", version);
+    return document_put_int(snapshot, "uptimeMs", session->now - session->started);
+}
+
+static void hello(struct session *session, struct request *request, struct document *presence)
+{
+    struct arena *arena = request->arena;
+    struct document *payload = document_object(arena);
+    struct document *server = document_object(arena);
+    struct document *policy = document_object(arena);
+
+    document_put_string(server, "version", PACKAGE_VERSION);
+    document_put_string(server, "connId", session->engine->executor.id);
+    if (session->protocol == PROTOCOL_MIN) {
+        document_put_string(server, "id", "openclaw-gateway-dbos");
+        document_put_string(server, "displayName", "OpenClaw Gateway");
+    }
+    document_put_int(policy, "maxPayload", session->options->max_message_size);
+    document_put_int(policy, "maxBufferedBytes", session->options->session_buffer_bytes);
+    document_put_int(policy, "tickIntervalMs", session->options->tick_interval_ms);
+    document_put_string(payload, "type", "hello-ok");
+    document_put_int(payload, "protocol", session->protocol);
+    document_put(payload, "server", server);
+    document_put(payload, "features", features_document(arena));
+    document_put(payload, "snapshot", snapshot_document(session, arena, presence));
+    document_put(payload, "auth", auth_document(session, arena));
+    document_put(payload, "policy", policy);
+    session->connected = true;
+    frame_result(session, request, payload);
+    request_end(session, request);
+}
+
+/* ---- the three calls: who is it, register, who else is here
+ * -------------------------------------- */
+
+static void fail_opening(struct session *session, enum error error, const struct failure *failure)
+{
+    struct request *request = session->opening;
+
+    session->opening = NULL;
+    if (request == NULL)
+        return;
+    if (error_retry(error) == RETRY_NEVER) {
+        log_failure("session.handshake", failure);
+        frame_error(session, request, error, failure);
+        request_end(session, request);
+        session_end(session, "not authenticated", STOP_GRACE_MS);
+    } else if (request->method != NULL && request->method->handler == method_connect) {
+        refuse(session, request, REFUSED_STARTUP);
+    } else {
+        /* the socket stays; the next frame asks again */
+        frame_error(session, request, ERR_UNAVAILABLE, failure);
+        request_end(session, request);
+        session_enter(session, SESSION_GREETED);
+    }
+}
+
+static void open_session(struct session *session)
+{
+    struct request *request = session->opening;
+
+    session->opening = NULL;
+    session->tick_at = session->now + session->options->tick_interval_ms;
+    session->recheck_at = session->now + clock_jitter_ms(RECHECK_MS);
+    session_enter(session, SESSION_OPEN);
+    if (request != NULL && request->method != NULL && request->method->handler == method_connect)
+        request_dispatch(session, request);
+    else if (request != NULL) {
+        session->bare = request->method == NULL;
+        request_dispatch(session, request);
+    }
+    input_frames(session);
+}
+
+static bool register_call(struct session *session, struct operation *operation,
+                          struct db_call *ret_call)
+{
+    executor_register_call(ret_call, operation->arena, &session->engine->executor,
+                           session->principal.id, session->client);
+    return true;
+}
+
+static void register_answer(struct session *session, struct operation *operation, enum error error,
+                            struct failure *failure, struct db_rows *rows)
+{
+    (void)operation;
+    (void)rows;
+    if (error != OK && error != ERR_IN_DOUBT) {
+        fail_opening(session, error, failure);
+        return;
+    }
+    session->registered = true;
+    if (session->state == SESSION_CHECKING)
+        open_session(session);
+}
+
+static const struct operation_kind register_kind = {"session.register", register_call,
+                                                    register_answer, true};
+
+/* A sweeper that did not hear of us may have buried us; a row that says so must not stay. */
+bool handshake_register_again(struct session *session)
+{
+    if (!session->register_again)
+        return false;
+    session->register_again = false;
+    (void)operation_new(session, &register_kind);
+    return true;
+}
+
+/* What it has of what it asked for; an operator has everything. */
+static unsigned granted(const struct session *session, const struct principal *principal)
+{
+    unsigned all = (SCOPE_OPERATOR << 1) - 1;
+
+    return (principal_may(principal, SCOPE_OPERATOR) ? all : principal->scopes) &
+           session->scopes_asked;
+}
+
+static bool check_call(struct session *session, struct operation *operation,
+                       struct db_call *ret_call)
+{
+    principal_check_call(ret_call, operation->arena, session->token);
+    return true;
+}
+
+static void check_answer(struct session *session, struct operation *operation, enum error error,
+                         struct failure *failure, struct db_rows *rows)
+{
+    struct request *request = session->opening;
+
+    (void)operation;
+    if (error == OK)
+        error = principal_check_result(rows, failure, &session->principal);
+    if (session->state != SESSION_CHECKING || request == NULL)
+        return;
+    if (error == ERR_UNAUTHORIZED) {
+        session->opening = NULL;
+        refuse(session, request, REFUSED_TOKEN);
+        return;
+    }
+    if (error != OK) {
+        fail_opening(session, error, failure);
+        return;
+    }
+    if ((session->scopes_needed & ~session->principal.scopes) != 0 &&
+        !principal_may(&session->principal, SCOPE_OPERATOR)) {
+        session->opening = NULL;
+        refuse(session, request, REFUSED_SCOPES);
+        return;
+    }
+    session->principal.scopes = granted(session, &session->principal);
+    (void)operation_new(session, &register_kind);
+}
+
+static const struct operation_kind check_kind = {"session.check", check_call, check_answer, true};
+
+static bool presence_call(struct session *session, struct operation *operation,
+                          struct db_call *ret_call)
+{
+    db_call_init(ret_call, operation->arena, STATEMENT_PRESENCE_LIST);
+    db_add_int(ret_call, session->options->executor_lease_ms);
+    return true;
+}
+
+/* Who else is here is not worth a refusal: without an answer the snapshot is empty. */
+static void presence_answer(struct session *session, struct operation *operation, enum error error,
+                            struct failure *failure, struct db_rows *rows)
+{
+    struct request *request = operation->requests;
+
+    (void)failure;
+    hello(session, request,
+          error == OK ? presence_document(request->arena, rows, PRESENCE_SNAPSHOT)
+                      : document_array(request->arena));
+}
+
+static const struct operation_kind presence_kind = {"session.presence", presence_call,
+                                                    presence_answer, false};
+
+/* ---- taking frames
+ * ------------------------------------------------------------------------------------ */
+
+void method_connect(struct session *session, struct request *request)
+{
+    enum refusal refusal;
+
+    if (session->connected) {
+        request_invalid(session, request, "already connected");
+        return;
+    }
+    /* one that opened the session has been read */
+    refusal = session->protocol != 0 ? REFUSAL__MAX : read_connect(session, request->params);
+    if (refusal != REFUSAL__MAX)
+        refuse(session, request, refusal);
+    else
+        operation_serve(operation_new(session, &presence_kind), request);
+}
+
+/* The first frame of a client that is not known yet. */
+void handshake_take(struct session *session, struct request *request)
+{
+    bool connects = request->method != NULL && (request->method->flags & METHOD_CONNECTS);
+    bool anybody = session->options->auth_mode == (int)AUTH_NONE;
+    enum refusal refusal = REFUSAL__MAX;
+
+    if (connects)
+        refusal = read_connect(session, request->params);
+    if (refusal == REFUSAL__MAX && !anybody && session->token.len == 0)
+        refusal = connects ? REFUSED_TOKEN_MISSING : REFUSED_NOT_CONNECT;
+    if (refusal != REFUSAL__MAX) {
+        refuse(session, request, refusal);
+        return;
+    }
+    session->opening = request;
+    session_enter(session, SESSION_CHECKING);
+    if (!anybody) {
+        (void)operation_new(session, &check_kind);
+        return;
+    }
+    principal_anybody(query_value(session->peer->query, "principal"), &session->principal);
+    session->principal.scopes = granted(session, &session->principal);
+    (void)operation_new(session, &register_kind);
+}
+
+/* ---- is it still allowed?
+ * --------------------------------------------------------------------------------- */
+
+static void recheck_answer(struct session *session, struct operation *operation, enum error error,
+                           struct failure *failure, struct db_rows *rows)
+{
+    struct principal principal;
+
+    (void)operation;
+    session->rechecking = false;
+    session->recheck_at = session->now + clock_jitter_ms(RECHECK_MS);
+    if (session->state != SESSION_OPEN)
+        return;
+    if (error == OK)
+        error = principal_check_result(rows, failure, &principal);
+    if (error == ERR_UNAUTHORIZED) {
+        log_refused(session, "revoked");
+        session_end(session, "the token was revoked or has expired", STOP_GRACE_MS);
+    } else if (error == OK) {
+        session->principal.scopes = granted(session, &principal);
+    } else {
+        session->recheck_at = session->now + clock_jitter_ms(RETRY_MAX_MS);
+    }
+}
+
+static const struct operation_kind recheck_kind = {"session.recheck", check_call, recheck_answer,
+                                                   false};
+
+void handshake_recheck(struct session *session)
+{
+    if (session->now < session->recheck_at || session->rechecking)
+        return;
+    session->recheck_at = INT64_MAX;
+    if (session->options->auth_mode == (int)AUTH_NONE)
+        return;
+    session->rechecking = true;
+    (void)operation_new(session, &recheck_kind);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * openclaw-gateway-session: websocketd's child, one process per WebSocket connection.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "db/db.h"
+#include "session/loop.h"
+#include "workflow/registry.h"
+
+static const char usage[] =
+    "usage: openclaw-gateway-session [--config FILE] [--check-config] [--version] [--help]\n"
+    "\n"
+    "Speaks the gateway's WebSocket protocol on standard input and output. websocketd starts it,\n"
+    "one for each connection: websocketd … openclaw-gateway-session\n";
+
+/* A copy, because the variable is removed: nothing that this process starts or logs needs it. */
+static struct text take_environment(const char *name)
+{
+    const char *value = getenv(name);
+    char *copy = value != NULL ? strdup(value) : NULL;
+
+    (void)unsetenv(name);
+    return text_of(copy);
+}
+
+/* Behind a proxy on this machine the client is the last hop the proxy named; what a client writes
+ * into that header itself stands before it. */
+static struct text remote_address(struct text direct, struct text forwarded)
+{
+    size_t start;
+
+    if (forwarded.len == 0 ||
+        (!text_starts(direct, "127.") && !text_is(direct, "::1") && direct.len > 0))
+        return direct;
+    for (start = forwarded.len; start > 0; start--) {
+        if (forwarded.data[start - 1] == ' ' || forwarded.data[start - 1] == ',')
+            break;
+    }
+    return (struct text){forwarded.data + start, forwarded.len - start};
+}
+
+int main(int argc, char **argv)
+{
+    static struct options options;
+    static struct engine engine;
+    struct failure failure = {0};
+    struct peer peer;
+    struct session *session;
+    struct db *db;
+    enum error error;
+
+    if (options_from_arguments(&options, argc, argv, usage) < argc) {
+        fputs(usage, stderr);
+        return 64;
+    }
+    peer = (struct peer){
+        .authorization = take_environment("HTTP_AUTHORIZATION"),
+        .subprotocols = take_environment("HTTP_SEC_WEBSOCKET_PROTOCOL"),
+        .origin = take_environment("HTTP_ORIGIN"),
+        .query = take_environment("QUERY_STRING"),
+        .remote = remote_address(take_environment("REMOTE_ADDR"),
+                                 take_environment("HTTP_X_FORWARDED_FOR")),
+    };
+    log_open("openclaw-gateway-session", (enum log_level)options.log_level);
+    db_configure(&options);
+    engine_init(&engine, &options, workflow_definitions, EXECUTOR_SESSION);
+    db = db_new(DB_POOLED);
+    session = session_new(&engine, &peer, clock_ms());
+    error = loop_run(session, &engine, db, &failure);
+    if (error != OK)
+        log_failure("session.failed", &failure);
+    db_free(db);
+    session_free(session);
+    return error_exit_code(error);
+}

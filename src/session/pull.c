@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * inbox.pull: for clients that take no pushes. Nobody rings for a pull, so it looks again by itself
+ * until its time is up. What it took is held by this connection and given back when that ends.
+ */
+#include "session/state.h"
+
+#include "base/clock.h"
+
+#define PULL_MAX      100
+#define PULL_WAIT_MAX 30000
+#define PULL_LOOK_MS  400
+
+static bool pull_call(struct session *session, struct operation *operation,
+                      struct db_call *ret_call)
+{
+    const struct pull *pull = operation->state;
+
+    if (pull == NULL)
+        return false;
+    inbox_claim_call(ret_call, operation->arena, pull->agent, session->engine->executor.id, 0, 0,
+                     earlier(pull->max, session->claim_size), pull->lease_ms);
+    return true;
+}
+
+static void take_out(struct session *session, struct pull *pull)
+{
+    struct pull **at = &session->pulls;
+
+    while (*at != NULL && *at != pull)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = pull->next;
+    if (pull->operation != NULL)
+        pull->operation->state = NULL;
+}
+
+static void pull_finish(struct session *session, struct pull *pull, struct arena *arena,
+                        const struct delivery *deliveries, size_t count)
+{
+    struct request *request = pull->request;
+    struct document *messages = document_array(request->arena);
+
+    for (size_t i = 0; i < count; i++)
+        document_append(messages,
+                        document_copy(request->arena, delivery_document(arena, &deliveries[i])));
+    take_out(session, pull);
+    frame_result(session, request,
+                 document_put(document_object(request->arena), "messages", messages));
+    for (size_t i = 0; i < count; i++)
+        flight_add(session, NULL, pull->agent, &deliveries[i], session->now + pull->lease_ms);
+    request_end(session, request);
+}
+
+static void pull_fail(struct session *session, struct pull *pull, enum error error,
+                      const struct failure *failure)
+{
+    struct request *request = pull->request;
+
+    take_out(session, pull);
+    frame_error(session, request, error, failure);
+    request_end(session, request);
+}
+
+static void pull_answer(struct session *session, struct operation *operation, enum error error,
+                        struct failure *failure, struct db_rows *rows)
+{
+    struct pull *pull = operation->state;
+    struct delivery *deliveries = NULL;
+    size_t count = 0;
+    int64_t next_due_ms = -1;
+
+    if (pull == NULL)
+        return;
+    pull->operation = NULL;
+    if (error == OK)
+        error = inbox_claim_result(operation->arena, pull->agent, rows, failure, &deliveries,
+                                   &count, &next_due_ms);
+    if (error != OK) {
+        pull_fail(session, pull, error, failure);
+        return;
+    }
+    claim_size_learn(session, count, deliveries_bytes(operation->arena, deliveries, count));
+    if (count > 0 || session->now >= pull->deadline) {
+        pull_finish(session, pull, operation->arena, deliveries, count);
+        return;
+    }
+    pull->look_at = session->now + clock_jitter_ms(PULL_LOOK_MS);
+    if (next_due_ms >= 0)
+        pull->look_at = earlier(pull->look_at, session->now + next_due_ms + 1);
+}
+
+static const struct operation_kind pull_kind = {"inbox.pull", pull_call, pull_answer, false};
+
+void method_inbox_pull(struct session *session, struct request *request)
+{
+    struct pull *pull = arena_alloc(request->arena, sizeof(*pull));
+    int64_t wait_ms;
+    unsigned count = 0;
+
+    if (!request_inbox(session, request, &pull->agent) ||
+        !request_int(session, request, "max", 1, PULL_MAX, 10, &pull->max) ||
+        !request_int(session, request, "waitMs", 0, PULL_WAIT_MAX, 0, &wait_ms) ||
+        !request_int(session, request, "leaseMs", INBOX_LEASE_MIN_MS, INBOX_LEASE_MAX_MS,
+                     session->options->lease_ms, &pull->lease_ms))
+        return;
+    for (struct pull *each = session->pulls; each != NULL; each = each->next)
+        count++;
+    if (count >= PULLS_MAX) {
+        frame_error(session, request, ERR_OVERLOADED, NULL);
+        request_end(session, request);
+        return;
+    }
+    pull->request = request;
+    pull->deadline = session->now + wait_ms;
+    pull->look_at = session->now;
+    pull->next = session->pulls;
+    session->pulls = pull;
+}
+
+/* Looks once more when the time is up, so that the last answer is of now. */
+void pulls_advance(struct session *session)
+{
+    for (struct pull *each = session->pulls; each != NULL; each = each->next) {
+        if (each->operation != NULL || session->now < earlier(each->look_at, each->deadline) ||
+            !session_output_room(session))
+            continue;
+        each->operation = operation_new(session, &pull_kind);
+        each->operation->state = each;
+    }
+}
+
+void pulls_drop(struct session *session)
+{
+    while (session->pulls != NULL)
+        pull_finish(session, session->pulls, NULL, NULL, 0);
+}
+
+int64_t pulls_deadline(const struct session *session)
+{
+    int64_t deadline = INT64_MAX;
+
+    for (const struct pull *each = session->pulls; each != NULL; each = each->next) {
+        if (each->operation == NULL && session_output_room(session))
+            deadline = earlier(deadline, earlier(each->look_at, each->deadline));
+    }
+    return deadline;
+}

@@ -14,10 +14,10 @@ provision_agents() {
 }
 
 new_token() {
-    local answer scope=()
-    [ "$1" = operator ] && scope=(--scopes operator)
-    answer=$(ctl --json agent add "$1" "${scope[@]}" 2>>"$log_dir/agents.log") ||
-        answer=$(ctl --json agent rotate "$1" 2>>"$log_dir/agents.log") || return 1
+    local answer add=(agent add "$1")
+    [ "$1" = operator ] && add=(principal add "$1" --kind operator)
+    answer=$("$var/gatewayctl" "${add[@]}" --json 2>>"$log_dir/agents.log") ||
+        answer=$("$var/gatewayctl" agent rotate "$1" --json 2>>"$log_dir/agents.log") || return 1
     sed -n 's/.*"token" *: *"\([^"]*\)".*/\1/p' <<<"$answer" | grep .
 }
 
@@ -32,7 +32,7 @@ DIRECT_DATABASE_URL=postgresql://openclaw_owner:$owner_password@127.0.0.1:$postg
 ALICE_TOKEN=$(token_of alice)
 BOB_TOKEN=$(token_of bob)
 OPERATOR_TOKEN=$(token_of operator)
-GATEWAYCTL=$bin/gatewayctl
+GATEWAYCTL=$var/gatewayctl
 GATEWAY_ENV=$etc/gateway.env
 END
 }

@@ -61,18 +61,26 @@ END
 write_environment() {
     environment_file "$DATABASE" openclaw_gateway | secret_file "$web_user" "$etc/gateway.env"
     environment_file "${DATABASE}_sweeper" openclaw_sweeper | secret_file "$web_user" "$etc/sweeper.env"
-    current_log=''
+    write_ctl
     quietly "$log_dir/configuration.log" "$bin/gatewayctl" --config "$etc/gateway.env" --check-config
     quietly "$log_dir/configuration.log" "$bin/gatewayctl" --config "$etc/sweeper.env" --check-config
 }
 
-# ctl ARGUMENT...: gatewayctl as the gateway's own role, through the pooler
-ctl() { env -u DATABASE_URL -u DIRECT_DATABASE_URL GATEWAY_ENV="$etc/gateway.env" "$bin/gatewayctl" "$@"; }
-
-migrate() {
-    quietly "$log_dir/migrate.log" env GATEWAY_ENV="$etc/gateway.env" \
-        "DATABASE_URL=$(owner_socket_url)" "DIRECT_DATABASE_URL=$(owner_socket_url)" "$bin/gatewayctl" migrate
+# $var/gatewayctl is gatewayctl with this stack's settings, for people: it needs nothing in the environment.
+# Whoever may run it is, on PostgreSQL's own socket, the owner of the schemas: so `migrate` works.
+write_ctl() {
+    cat >"$var/gatewayctl.new" <<END
+#!/bin/sh
+# written by deploy/quickstart
+: "\${GATEWAY_ENV:=$etc/gateway.env}"
+: "\${DIRECT_DATABASE_URL:=$(owner_socket_url)}"
+export GATEWAY_ENV DIRECT_DATABASE_URL
+exec $(printf %q "$bin/gatewayctl") "\$@"
+END
+    chmod 755 "$var/gatewayctl.new" && mv -f "$var/gatewayctl.new" "$var/gatewayctl"
 }
+
+migrate() { quietly "$log_dir/migrate.log" "$var/gatewayctl" migrate; }
 
 owner_socket_url() { echo "postgresql://openclaw_owner@/$DATABASE?host=$run/postgres&port=$postgres_port"; }
 

@@ -54,6 +54,7 @@ DATABASE_URL=postgresql://$2@/$1?host=$run/pooler&port=$pooler_port
 DIRECT_DATABASE_URL=postgresql://$2@/$DATABASE?host=$run/postgres&port=$postgres_port
 RUNTIME_DIR=$run/gateway/bells
 HTTP_SOCKET=$run/gateway/http.sock
+ALLOWED_ORIGINS="http://$HOST:$PORT http://localhost:$PORT"
 END
     [ ! -r "$etc/gateway.local.env" ] || cat "$etc/gateway.local.env"
 }
@@ -97,11 +98,24 @@ start_sweeper() {
     start_service sweeper
 }
 
+# websocketd copies what a session says on stderr into its own log, with the whole URL before it: a
+# ticket may stand in that. And a line over 4096 bytes stops its reader. So sessions log by themselves.
+write_session_launcher() {
+    touch "$log_dir/session.log" && chmod 640 "$log_dir/session.log"
+    if is_root; then chown "$web_user" "$log_dir/session.log"; fi
+    cat >"$bin/session.new" <<END
+#!/bin/sh
+exec $(printf %q "$bin/openclaw-gateway-session") 2>>$(printf %q "$log_dir/session.log")
+END
+    chmod 755 "$bin/session.new" && mv -f "$bin/session.new" "$bin/session"
+}
+
 start_websocketd() {
+    write_session_launcher
     define_service websocketd "$web_user" TERM 10 "GATEWAY_ENV=$etc/gateway.env" -- \
         "$(find_program websocketd)" --address=127.0.0.1 --port="$websocketd_port" --maxforks="$MAX_SESSIONS" \
         --passenv=GATEWAY_ENV,PATH,LC_ALL --closems="$SESSION_CLOSE_MS" --loglevel=error \
-        "$bin/openclaw-gateway-session"
+        "$bin/session"
     current_log=$log_dir/websocketd.log
     start_service websocketd
     wait_until 10 websocketd port_in_use "$websocketd_port"

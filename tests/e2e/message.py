@@ -161,11 +161,18 @@ def check_access(tap, stack):
 
 
 def check_secrets(tap, stack):
+    url_token = "ocg_in_the_url_0123456789"
+    try:
+        stack.socket(path=f"?token={url_token}&ticket={url_token}").close()
+    except OSError:
+        pass
     logs = "".join(
-        stack.log(name) for name in ("http", "websocketd", "sweeper", "lighttpd", "postgres")
+        stack.log(name)
+        for name in ("http", "websocketd", "session", "sweeper", "lighttpd", "postgres", "pgbouncer")
     )
     tap.ok(
-        not any(token in logs for token in stack.tokens.values()), "no token stands in a log"
+        not any(token in logs for token in [*stack.tokens.values(), url_token]),
+        "no token stands in a log",
     )
     tap.ok("over WebSocket" not in logs and "over HTTP" not in logs, "no content either")
 

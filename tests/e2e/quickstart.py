@@ -37,6 +37,15 @@ def command_lines(text):
     return found
 
 
+def alive(pid):
+    """Not one whose parent has not heard yet that it is dead."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def all_pids(stack):
     return {name: (stack.pid(name), stack.supervisor(name)) for name in stack.SERVICES}
 
@@ -131,7 +140,7 @@ def check_stop(tap, stack):
     except AssertionError:
         pass
     tap.equal(left(), [], "and leaves no process behind")
-    tap.ok(not any(os.path.exists(f"/proc/{pid}") for pid in groups), "of any service")
+    tap.ok(not any(alive(pid) for pid in groups), "of any service")
     tap.equal(stack.quickstart("status").returncode, 3, "status: nothing runs")
     tap.equal(stack.quickstart("stop").returncode, 0, "stop twice is the same as once")
     tokens = dict(stack.tokens)

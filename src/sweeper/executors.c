@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who is dead. On the own host the kernel says so, at once; of other hosts only their silence does.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "sweeper/sweep.h"
+
+static enum error reap(struct sweep *sweep, const struct text *ids, size_t count,
+                       struct failure *failure)
+{
+    struct db_call call;
+    struct db_rows *rows;
+
+    db_call_init(&call, sweep->arena, STATEMENT_EXECUTOR_REAP);
+    db_add_texts(&call, ids, count);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    sweep->counts[COUNT_EXECUTORS] += db_int(rows, 0, 0);
+    sweep->counts[COUNT_RECOVERED] += db_int(rows, 0, 1);
+    sweep->counts[COUNT_RELEASED] += db_int(rows, 0, 2);
+    size_t bell_count;
+    struct text *bells = db_texts(rows, 0, 3, &bell_count);
+    engine_ring(&sweep->engine, bells, bell_count);
+    return db_rows_error(rows, failure);
+}
+
+/* Together; where that fails, one by one, so that one that cannot be buried keeps no other. With
+ * nobody to bury it still finds what a buried one's last statement has left. */
+static enum error reap_each(struct sweep *sweep, const struct text *ids, size_t count,
+                            struct failure *failure)
+{
+    struct failure together = {.error = OK};
+    enum error error = reap(sweep, ids, count, &together);
+
+    if (error == OK || error_retry(error) != RETRY_NEVER || count < 2) {
+        if (error != OK)
+            *failure = together;
+        return error;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct failure alone = {.error = OK};
+        if (reap(sweep, &ids[i], 1, &alone) != OK) {
+            sweep->counts[COUNT_FAILED]++;
+            log_event(LOG_ERROR, "sweep.executor_not_reaped", LOG_TEXT("executor", ids[i]),
+                      LOG_STR("detail", alone.detail), LOG_STR("sqlstate", alone.sqlstate));
+        }
+    }
+    return OK;
+}
+
+static enum error tell_alive(struct sweep *sweep, const struct text *ids, size_t count,
+                             struct failure *failure)
+{
+    struct db_call call;
+    struct db_rows *rows;
+
+    db_call_init(&call, sweep->arena, STATEMENT_EXECUTOR_SEEN);
+    db_add_texts(&call, ids, count);
+    return db_run(sweep->db, &call, failure, &rows);
+}
+
+enum error duty_executors(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    static int64_t told_at, told_since; /* when the living were last reported, since which start */
+    const struct options *options = sweep->engine.options;
+    struct db_call call;
+    struct db_rows *rows;
+
+    *ret_more = false;
+    db_call_init(&call, sweep->arena, STATEMENT_EXECUTOR_LIST);
+    db_add_string(&call, sweep->engine.executor.host);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    size_t count = db_rows_count(rows), dead_count = 0, alive_count = 0;
+    struct text *dead = arena_array(sweep->arena, count + 1, sizeof(*dead));
+    struct text *alive = arena_array(sweep->arena, count + 1, sizeof(*alive));
+    for (size_t i = 0; i < count; i++) {
+        if (executor_alive((int)db_int(rows, i, 2), db_int(rows, i, 3)))
+            alive[alive_count++] = db_text(rows, i, 0);
+        else if (dead_count < SWEEP_BATCH)
+            dead[dead_count++] = db_text(rows, i, 0);
+        else
+            *ret_more = true;
+    }
+    if ((error = db_rows_error(rows, failure)) != OK ||
+        (error = reap_each(sweep, dead, dead_count, failure)) != OK)
+        return error;
+    if (told_since == sweep->ready_since && clock_ms() - told_at < options->executor_lease_ms / 3)
+        return OK;
+    if ((error = tell_alive(sweep, alive, alive_count, failure)) == OK) {
+        told_at = clock_ms();
+        told_since = sweep->ready_since;
+    }
+    return error;
+}
+
+enum error duty_silent(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    struct db_call call;
+    struct db_rows *rows;
+
+    *ret_more = false;
+    /* after an outage of the database nobody could say that he lives: give them the time to */
+    if (!sweep->once && clock_ms() - sweep->ready_since < sweep->engine.options->executor_lease_ms)
+        return OK;
+    db_call_init(&call, sweep->arena, STATEMENT_EXECUTOR_SILENT);
+    db_add_string(&call, sweep->engine.executor.host);
+    db_add_int(&call, sweep->engine.options->executor_lease_ms);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK || db_rows_count(rows) == 0)
+        return error;
+    size_t count = db_rows_count(rows);
+    *ret_more = count > SWEEP_BATCH;
+    if (count > SWEEP_BATCH)
+        count = SWEEP_BATCH;
+    struct text *silent = arena_array(sweep->arena, count, sizeof(*silent));
+    for (size_t i = 0; i < count; i++)
+        silent[i] = db_text(rows, i, 0);
+    return reap_each(sweep, silent, count, failure);
+}

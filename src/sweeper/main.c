@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * openclaw-gateway-sweeper: recovers what others left, wakes what is due, deletes what is old. As a
+ * service it sweeps again and again; with --once it does one full sweep, for cron.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/select.h>
+
+#include "base/bell.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "sweeper/sweep.h"
+
+#define PROGRAM        "openclaw-gateway-sweeper"
+#define AWAY_PAUSE_MAX 1000 /* ms between two tries to reach the database */
+
+static volatile sig_atomic_t ended;
+
+static void on_signal(int number)
+{
+    (void)number;
+    ended = 1;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* Until the time is up, a bell rings or a signal comes, also one that came a moment ago. A host
+ * whose sessions other hosts' writers want to wake would here listen on the direct connection, too.
+ */
+static void wait_for_work(struct bell *bell, int64_t ms)
+{
+    struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    sigset_t signals, before;
+    fd_set fds;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, &before);
+    FD_ZERO(&fds);
+    if (bell->fd >= 0 && bell->fd < FD_SETSIZE)
+        FD_SET(bell->fd, &fds);
+    if (!ended && pselect(bell->fd + 1, &fds, NULL, NULL, &timeout, &before) > 0)
+        bell_drain(bell);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static void log_sweep(const struct sweep *sweep)
+{
+    static const char *const keys[COUNT__MAX] = {
+        "executors", "recovered", "released", "redelivered", "dead",   "expired",
+        "woken",     "cancelled", "ran",      "bells",       "pruned", "failed"};
+    struct log_field fields[COUNT__MAX];
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < COUNT__MAX; i++)
+        if (sweep->counts[i] > 0)
+            fields[count++] = LOG_INT(keys[i], sweep->counts[i]);
+    log_write(LOG_INFO, "sweep", fields, count);
+}
+
+static int sweep_once(struct sweep *sweep)
+{
+    const char *separator = " ";
+
+    sweep->once = true;
+    enum error error = sweep_run(sweep, true);
+    printf("swept:");
+    for (unsigned i = 0; i < COUNT__MAX; i++)
+        if (sweep->counts[i] > 0) {
+            printf("%s%s %lld", separator, count_names[i], (long long)sweep->counts[i]);
+            separator = ", ";
+        }
+    if (error != OK)
+        printf("%s%s: %s", separator, error_phrase(error), sweep->failure.detail);
+    else if (*separator == ' ')
+        printf(" nothing to do");
+    putchar('\n');
+    return error_exit_code(error);
+}
+
+static int sweep_for_ever(struct sweep *sweep, const struct options *options)
+{
+    struct failure failure;
+    struct bell bell;
+    bool said_ready = false;
+
+    if (bell_open(&bell, options->runtime_dir, sweep->engine.executor.id, &failure) != OK)
+        log_failure("sweep.no_bell", &failure);
+    int64_t pause = options->sweep_interval_ms;
+    while (!ended) {
+        enum error error = sweep_run(sweep, false);
+        if (sweep_did_something(sweep) && !sweep->away)
+            log_sweep(sweep);
+        if (!said_ready)
+            notify_supervisor("READY=1");
+        said_ready = true;
+        notify_supervisor("WATCHDOG=1");
+        if (error == OK || !sweep->away)
+            pause = options->sweep_interval_ms;
+        else
+            pause = pause * 2 < AWAY_PAUSE_MAX ? pause * 2 : AWAY_PAUSE_MAX;
+        wait_for_work(&bell, clock_jitter_ms(pause));
+    }
+    notify_supervisor("STOPPING=1");
+    bell_close(&bell);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct sweep sweep;
+    int first = options_from_arguments(&options, argc, argv,
+                                       "usage: " PROGRAM " [--config FILE] [--once]\n\n"
+                                       "  --once           one full sweep, said in one line\n");
+    bool once = first + 1 == argc && strcmp(argv[first], "--once") == 0;
+
+    if (first < argc && !once) {
+        fprintf(stderr, PROGRAM ": %s is no argument of it; see --help\n", argv[first]);
+        return error_exit_code(ERR_INVALID_REQUEST);
+    }
+    log_open(PROGRAM, (enum log_level)options.log_level);
+    catch_signals();
+    db_configure(&options);
+    sweep_init(&sweep, &options, &ended);
+    int code = once ? sweep_once(&sweep) : sweep_for_ever(&sweep, &options);
+    sweep_end(&sweep);
+    sweep_release(&sweep);
+    return code;
+}

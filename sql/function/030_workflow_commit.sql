@@ -114,12 +114,17 @@ begin
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
           when a.allow_from is not null and s.sender <> all (a.allow_from) then 'FORBIDDEN'
-          when openclaw.inbox_room(a.agent_id, coalesce(a.inbox_limit, p_inbox_limit))
-            < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
+          when a.room < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
         end as reason
       from unnest(p_send_of, p_send_to, p_send_from)
         with ordinality as s (of_ord, agent_id, sender, ord)
-      left join openclaw.agent a on a.agent_id = s.agent_id
+      left join (
+        select
+          g.agent_id, g.allow_from,
+          openclaw.inbox_room(g.agent_id, coalesce(g.inbox_limit, p_inbox_limit)) as room
+        from openclaw.agent g
+        where g.agent_id = any (p_send_to)
+      ) a on a.agent_id = s.agent_id
     ) r
     where r.reason is not null;
   end if;
@@ -142,7 +147,7 @@ begin
         0, 'portable_json', p_app, w.token,
         case when w.status = 'PENDING' then w.token end,
         case when w.status = 'ENQUEUED' then '_dbos_internal_queue' end,
-        case when w.status <> 'ENQUEUED' then v_now end,
+        case when w.status = 'PENDING' then v_now end,
         case when w.status = 'DELAYED' then v_now + w.delay end,
         case when w.status in ('SUCCESS', 'ERROR') then v_now end,
         case when p_legacy then w.input end,

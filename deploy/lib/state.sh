@@ -44,9 +44,19 @@ find_state() {
     bin=$state/bin
 }
 
+# A folder of ours under /tmp may be gone after a reboot, and the name somebody else's.
+forget_lost_folder() {
+    local target
+    [ -L "$1" ] || return 0
+    target=$(readlink "$1")
+    [ -d "$target" ] && [ ! -L "$target" ] && [ -O "$target" ] || rm -f "$1"
+}
+
 create_state() {
     choose_users
-    mkdir -p "$var" || fail "cannot create $var"
+    forget_lost_folder "$var/state"
+    forget_lost_folder "$var/runtime"
+    find_state
     if [ ! -L "$var/state" ] && ! { as "$db_user" test -x "$var" && as "$web_user" test -x "$var"; }; then
         state=$(mktemp -d /var/tmp/openclaw-gateway.XXXXXX) && ln -sfn "$state" "$var/state"
         note "the users $db_user and $web_user cannot reach $var: the data is in $state"

@@ -1,5 +1,6 @@
 -- name: dbos_version
 -- params: none
 -- rows: one
+-- effect: none
 select max(version)
 from dbos_system.dbos_migrations

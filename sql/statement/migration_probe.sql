@@ -1,6 +1,7 @@
 -- name: migration_probe
 -- params: text role
 -- rows: one
+-- effect: none
 -- What a database has, asked so that it can be asked of any database, an empty one too.
 --   0 has_dbos      bool  a DBOS schema of the configured name
 --   1 has_settings  bool

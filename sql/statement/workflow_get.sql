@@ -1,6 +1,7 @@
 -- name: workflow_get
 -- params: text
 -- rows: optional
+-- effect: none
 select
   w.workflow_uuid, w.status, w.name, w.authenticated_user, w.serialization,
   coalesce(i.inputs, w.inputs), coalesce(o.output, w.output), coalesce(o.error, w.error),

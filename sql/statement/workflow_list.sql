@@ -1,6 +1,7 @@
 -- name: workflow_list
 -- params: text[], text, text, int8, int8, text, int8, text, int4
 -- rows: any
+-- effect: none
 -- $1 statuses, $2 name, $3 queue, $4 since, $5 until, $6 principal; $7 and $8: after this row; $9 limit
 select
   w.workflow_uuid, w.status, w.name, w.authenticated_user, w.queue_name, w.recovery_attempts,

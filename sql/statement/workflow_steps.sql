@@ -1,6 +1,7 @@
 -- name: workflow_steps
 -- params: text
 -- rows: any
+-- effect: none
 select
   function_id, function_name, output, error, child_workflow_id,
   started_at_epoch_ms, completed_at_epoch_ms, serialization

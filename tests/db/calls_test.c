@@ -69,6 +69,33 @@ static void text_arrays_round_trip(void **state)
     assert_int_equal(db_rows_error(fixture->rows, NULL), OK);
 }
 
+/* More than a socket takes at once, in both directions, alone and in a pipeline. */
+static void large_values_travel(void **state)
+{
+    struct fixture *fixture = *state;
+    const size_t size = 8u << 20;
+    configure(30000, NULL);
+    char *text = arena_alloc(fixture->arena, size + 1);
+    memset(text, 'x', size);
+    struct db_call *calls[3];
+    struct db_rows *rows[3] = {NULL, NULL, NULL};
+    struct db_tx *tx = db_tx_begin(fixture->db, fixture->arena);
+    for (int i = 0; i < 3; i++) {
+        calls[i] = call_string(fixture, STATEMENT_TEST_ECHO, text);
+        db_add_int(calls[i], i);
+        db_add_bool(calls[i], false);
+        db_add_null(calls[i]);
+        db_tx_call(tx, calls[i], &rows[i]);
+    }
+    assert_error(fixture, run(fixture, calls[0]), OK, NULL);
+    assert_int_equal(db_text(fixture->rows, 0, 0).len, size);
+    assert_error(fixture, db_tx_commit(tx, &fixture->failure), OK, NULL);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(db_int(rows[i], 0, 1), i);
+        assert_int_equal(db_text(rows[i], 0, 0).len, size);
+    }
+}
+
 static void empty_and_null_arrays(void **state)
 {
     struct fixture *fixture = *state;
@@ -486,6 +513,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(values_travel_unchanged),
         TEST(text_arrays_round_trip),
+        TEST(large_values_travel),
         TEST(empty_and_null_arrays),
         TEST(int_and_bool_arrays),
         TEST(reading_is_typed_and_sticky),

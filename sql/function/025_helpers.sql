@@ -47,11 +47,14 @@ end
 $$;
 
 -- How many more messages an inbox takes. Exact where it matters: far from the limit the sweeper's
--- last count is good enough, so that an accept does not count a deep inbox.
+-- last count is good enough, so that an accept does not count a deep inbox; near it, those who
+-- send to the inbox take turns until they have committed, so that not one gets in too many.
+-- Locks: the inbox's advisory lock; a caller with several inboxes asks in the order of their ids,
+-- before it locks anything else.
 create or replace function openclaw.inbox_room(p_agent text, p_limit bigint)
 returns bigint
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog
 as $$
 declare
@@ -69,6 +72,7 @@ begin
     end if;
   end if;
 
+  perform pg_advisory_xact_lock(hashtextextended('openclaw.inbox:' || p_agent, 0));
   select count(*)
   into v_depth
   from (

@@ -26,7 +26,8 @@
 --   refused      a start, or a send; reason is the code of the error
 --
 -- Called twice with the same tokens it does once what it does.
--- Locks: workflow_status in the order of ids, then the mailboxes' rows (key share), then inserts.
+-- Locks: the advisory locks of inboxes that are nearly full, in the order of agents; workflow_status
+-- in the order of ids; then the mailboxes' rows (key share), then inserts.
 create or replace function openclaw.workflow_commit(
   p_executor text,
   p_app text,
@@ -122,8 +123,12 @@ begin
         select
           g.agent_id, g.allow_from,
           openclaw.inbox_room(g.agent_id, coalesce(g.inbox_limit, p_inbox_limit)) as room
-        from openclaw.agent g
-        where g.agent_id = any (p_send_to)
+        from (
+          select agent_id, allow_from, inbox_limit
+          from openclaw.agent
+          where agent_id = any (p_send_to)
+          order by agent_id
+        ) g
       ) a on a.agent_id = s.agent_id
     ) r
     where r.reason is not null;

@@ -59,7 +59,8 @@ struct column {
     const char *heading;
 };
 
-/* Prints {"<name>": rows} as JSON, or the rows' `columns` as a table. */
+/* Prints {"<name>": rows} as JSON, or the rows' `columns` as a table, without headings where the
+ * first is empty. */
 void ctl_print_rows(const struct ctl *ctl, const char *name, struct document *rows,
                     const struct column *columns, unsigned column_count);
 /* Prints an object as JSON, or one line "key: value" for each member. */

@@ -92,7 +92,7 @@ void ctl_print_rows(const struct ctl *ctl, const char *name, struct document *ro
                 widths[c] = width;
         }
     }
-    for (unsigned c = 0; c < column_count; c++)
+    for (unsigned c = 0; c < column_count && *columns[0].heading; c++)
         print_cell(text_of(columns[c].heading), widths[c], c + 1 == column_count);
     for (size_t r = 0; r < count; r++)
         for (unsigned c = 0; c < column_count; c++)

@@ -55,6 +55,12 @@ static const struct verb verbs[] = {
     {{"workflow", "get"}, " ID", 1, 0, "one workflow: state, input, output", ctl_workflow_get},
     {{"workflow", "steps"}, " ID", 1, 0, "the checkpoints of its steps", ctl_workflow_steps},
     {{"workflow", "events"}, " ID", 1, 0, "its event log", ctl_workflow_events},
+    {{"doctor", NULL},
+     "",
+     0,
+     0,
+     "look at everything the gateway needs; says what to do",
+     ctl_doctor},
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 

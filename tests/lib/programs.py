@@ -36,17 +36,21 @@ def environment(server, database, **extra):
     return made
 
 
-def ctl(server, database, *arguments, **extra):
+def run(command, environment):
     return Result(
         subprocess.run(
-            [CTL, *arguments],
+            command,
             capture_output=True,
             encoding="utf-8",
             stdin=subprocess.DEVNULL,
-            env=environment(server, database, **extra),
+            env=environment,
             timeout=120,
         )
     )
+
+
+def ctl(server, database, *arguments, **extra):
+    return run([CTL, *arguments], environment(server, database, **extra))
 
 
 def ctl_start(server, database, *arguments, **extra):

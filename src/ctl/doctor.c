@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gatewayctl doctor: looks at everything the gateway needs and says, in a line each, that it is
+ * well or what to do. It changes nothing.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/uuid.h"
+#include "ctl/ctl.h"
+#include "gateway/schema.h"
+
+#define SERVER_MIN         140000 /* server_version_num */
+#define DBOS_VERSION       123
+#define POOLER_TRIES       10
+#define SWEEPER_LATE_MS    90000 /* cron's minute, and half of one */
+#define CLOCK_WARN_MS      2000
+#define TRANSACTION_OLD_MS 300000
+#define SOCKET_PATH_MAX    107
+#define BELL_SUFFIX        ".bell"
+
+enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL, LEVEL_SKIP };
+static const char *const level_names[] = {"OK", "WARN", "FAIL", "SKIP"};
+
+struct doctor {
+    struct ctl *ctl;
+    struct arena *arena;
+    struct db *direct;
+    struct document *checks;
+    struct failure failure; /* of the call that failed last */
+    enum error worst;       /* the first FAIL's error */
+};
+
+/* Each returns its level and what it has to say; `error` is what a FAIL means for the exit status.
+ */
+struct check {
+    const char *name;
+    bool needs_database;
+    enum level (*run)(struct doctor *doctor, const char **ret_detail);
+};
+
+static bool call_rows(struct doctor *doctor, struct db *db, enum statement statement,
+                      struct db_rows **ret_rows)
+{
+    struct db_call call;
+
+    db_call_init(&call, doctor->arena, statement);
+    return db_run(db, &call, &doctor->failure, ret_rows) == OK;
+}
+
+static enum level failed(struct doctor *doctor, const char **ret_detail)
+{
+    *ret_detail = arena_printf(doctor->arena, "%s: %s", error_phrase(doctor->failure.error),
+                               doctor->failure.detail);
+    return LEVEL_FAIL;
+}
+
+/* ---- the machine --------------------------------------------------------------------------------
+ */
+
+static enum level check_configuration(struct doctor *doctor, const char **ret_detail)
+{
+    const struct options *options = &doctor->ctl->options;
+
+    *ret_detail = arena_printf(doctor->arena, "APP_NAME %s, DBOS_SCHEMA %s, database from %s",
+                               options->app_name, options->dbos_schema,
+                               *options->database_url ? "DATABASE_URL" : "PG* variables");
+    if (options->auth_mode == AUTH_NONE) {
+        *ret_detail = "AUTH_MODE=none: everybody is the operator; only for a development machine";
+        return LEVEL_WARN;
+    }
+    if (options->max_message_size > options->session_buffer_bytes) {
+        *ret_detail = "MAX_MESSAGE_SIZE is larger than SESSION_BUFFER_BYTES: such a message never "
+                      "reaches a WebSocket; raise SESSION_BUFFER_BYTES";
+        return LEVEL_WARN;
+    }
+    return LEVEL_OK;
+}
+
+static enum level check_runtime_dir(struct doctor *doctor, const char **ret_detail)
+{
+    const char *dir = doctor->ctl->options.runtime_dir;
+    const char *longest = arena_printf(doctor->arena, "%s/%*s" BELL_SUFFIX, dir, UUID_SIZE - 1, "");
+
+    if (text_of(longest).len > SOCKET_PATH_MAX) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "RUNTIME_DIR %s is too long for a socket's path (%d bytes); "
+                                   "choose a shorter one",
+                                   dir, SOCKET_PATH_MAX);
+        return LEVEL_FAIL;
+    }
+    if (access(dir, F_OK) != 0) {
+        *ret_detail =
+            arena_printf(doctor->arena,
+                         "RUNTIME_DIR %s is not there; the first program that starts makes "
+                         "it, if it may",
+                         dir);
+        return LEVEL_WARN;
+    }
+    if (access(dir, W_OK | X_OK) != 0) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "this user may not write to RUNTIME_DIR %s; the user that the "
+                                   "programs run as must",
+                                   dir);
+        return LEVEL_WARN;
+    }
+    *ret_detail = dir;
+    return LEVEL_OK;
+}
+
+/* ---- the server ---------------------------------------------------------------------------------
+ */
+
+static enum level check_database(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows))
+        return failed(doctor, ret_detail);
+    int64_t version = db_int(rows, 0, 0);
+    *ret_detail = arena_printf(doctor->arena, "PostgreSQL %d.%d, database %s, role %s",
+                               (int)(version / 10000), (int)(version % 10000),
+                               db_text(rows, 0, 5).data, db_text(rows, 0, 3).data);
+    if (version < SERVER_MIN) {
+        *ret_detail = arena_printf(doctor->arena, "%s: at least PostgreSQL %d is needed",
+                                   *ret_detail, SERVER_MIN / 10000);
+        return LEVEL_FAIL;
+    }
+    if (db_bool(rows, 0, 1) || db_bool(rows, 0, 2)) {
+        *ret_detail =
+            arena_printf(doctor->arena, "%s: %s", *ret_detail,
+                         db_bool(rows, 0, 1) ? "this is a standby; connect to the primary"
+                                             : "default_transaction_read_only is on; turn it off");
+        return LEVEL_FAIL;
+    }
+    if (!text_is(db_text(rows, 0, 6), "UTF8")) {
+        *ret_detail = arena_printf(doctor->arena, "the database's encoding is %s; it must be UTF8",
+                                   db_text(rows, 0, 6).data);
+        return LEVEL_FAIL;
+    }
+    return LEVEL_OK;
+}
+
+static enum level check_direct(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!*doctor->ctl->options.direct_database_url) {
+        *ret_detail = "DIRECT_DATABASE_URL is not set; gatewayctl migrate needs it where "
+                      "DATABASE_URL is a role without DDL rights";
+        return LEVEL_OK;
+    }
+    if (!call_rows(doctor, doctor->direct, STATEMENT_SERVER_FACTS, &rows))
+        return failed(doctor, ret_detail);
+    *ret_detail = arena_printf(doctor->arena, "database %s, role %s", db_text(rows, 0, 5).data,
+                               db_text(rows, 0, 3).data);
+    return LEVEL_OK;
+}
+
+static bool backend_pid(struct doctor *doctor, struct db *db, int64_t *ret_pid)
+{
+    struct db_rows *rows;
+
+    if (!call_rows(doctor, db, STATEMENT_DOCTOR_SERVER, &rows))
+        return false;
+    *ret_pid = db_int(rows, 0, 7);
+    return true;
+}
+
+/* Two open connections that are served by one backend in turn share it between transactions. */
+static enum level check_pooler(struct doctor *doctor, const char **ret_detail)
+{
+    struct db *second = db_new(DB_POOLED);
+    struct db_tx *tx = db_tx_begin(second, doctor->arena);
+    struct db_call ping;
+    int64_t mine = 0, its = 0;
+    bool shared = false, reached = true;
+
+    db_call_init(&ping, doctor->arena, STATEMENT_PING);
+    db_tx_call(tx, &ping, NULL);
+    db_tx_call(tx, &ping, NULL);
+    if (db_tx_commit(tx, &doctor->failure) != OK) {
+        db_free(second);
+        *ret_detail = arena_printf(doctor->arena,
+                                   "a transaction does not go through: %s; the pooler must be in "
+                                   "transaction mode (pool_mode = transaction)",
+                                   doctor->failure.detail);
+        return LEVEL_FAIL;
+    }
+    for (int i = 0; i < POOLER_TRIES && reached && !shared; i++) {
+        reached = backend_pid(doctor, doctor->ctl->db, &mine) && backend_pid(doctor, second, &its);
+        shared = reached && mine == its;
+    }
+    db_free(second);
+    if (!reached)
+        return failed(doctor, ret_detail);
+    *ret_detail = shared ? "transaction mode"
+                         : "none, or in session mode: each connection has a server of its own, so "
+                           "max_connections bounds the number of WebSockets that are at work";
+    return shared ? LEVEL_OK : LEVEL_WARN;
+}
+
+static enum level check_durability(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
+        return failed(doctor, ret_detail);
+    if (!db_bool(rows, 0, 0) || !db_bool(rows, 0, 1)) {
+        *ret_detail = "fsync or full_page_writes is off: a power cut destroys the database; turn "
+                      "both on";
+        return LEVEL_FAIL;
+    }
+    if (text_is(db_text(rows, 0, 2), "off")) {
+        *ret_detail =
+            "synchronous_commit is off: what was answered as accepted can be lost; set it "
+            "to on for this role";
+        return LEVEL_FAIL;
+    }
+    *ret_detail =
+        arena_printf(doctor->arena, "fsync on, synchronous_commit %s", db_text(rows, 0, 2).data);
+    return LEVEL_OK;
+}
+
+static enum level check_clock(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+    int64_t before = clock_wall_ms();
+
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows))
+        return failed(doctor, ret_detail);
+    int64_t off = db_int(rows, 0, 7) - (before + clock_wall_ms()) / 2;
+    *ret_detail = arena_printf(doctor->arena, "the database's clock is %lld ms %s this machine's",
+                               (long long)llabs(off), off < 0 ? "behind" : "ahead of");
+    if (llabs(off) < CLOCK_WARN_MS)
+        return LEVEL_OK;
+    *ret_detail = arena_printf(
+        doctor->arena, "%s: nothing is decided by it, but logs do not fit together; run NTP",
+        *ret_detail);
+    return LEVEL_WARN;
+}
+
+static enum level check_transactions(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
+        return failed(doctor, ret_detail);
+    int64_t age = db_int_or(rows, 0, 5, 0);
+    if (age > TRANSACTION_OLD_MS || db_int(rows, 0, 8) > 0) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "%lld prepared transactions, and the oldest transaction (pid %lld) is open for %lld s: "
+            "vacuum cannot clean behind it; end it",
+            (long long)db_int(rows, 0, 8), (long long)db_int_or(rows, 0, 6, 0),
+            (long long)(age / 1000));
+        return LEVEL_WARN;
+    }
+    *ret_detail = "none that is visible to this role is old";
+    return LEVEL_OK;
+}
+
+static enum level check_connections(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
+        return failed(doctor, ret_detail);
+    int64_t used = db_int(rows, 0, 3), most = db_int(rows, 0, 4);
+    *ret_detail =
+        arena_printf(doctor->arena, "%lld of %lld in use", (long long)used, (long long)most);
+    if (used * 10 < most * 9)
+        return LEVEL_OK;
+    *ret_detail = arena_printf(
+        doctor->arena, "%s: raise max_connections or lower the pooler's pool sizes", *ret_detail);
+    return LEVEL_WARN;
+}
+
+/* ---- the schema ---------------------------------------------------------------------------------
+ */
+
+static enum level check_schema(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_call call;
+    struct db_rows *rows;
+
+    schema_check_call(&call, doctor->arena);
+    if (db_run(doctor->ctl->db, &call, &doctor->failure, &rows) != OK ||
+        schema_check_result(rows, &doctor->failure) != OK ||
+        !call_rows(doctor, doctor->ctl->db, STATEMENT_DBOS_VERSION, &rows))
+        return failed(doctor, ret_detail);
+    int64_t version = db_int_or(rows, 0, 0, 0);
+    *ret_detail = arena_printf(doctor->arena, "DBOS version %lld, functions %.12s",
+                               (long long)version, schema_digest());
+    if (version == DBOS_VERSION)
+        return LEVEL_OK;
+    *ret_detail =
+        arena_printf(doctor->arena,
+                     version < DBOS_VERSION ? "%s: run gatewayctl migrate"
+                                            : "%s: newer than what this program was built for",
+                     *ret_detail);
+    return version < DBOS_VERSION ? LEVEL_FAIL : LEVEL_WARN;
+}
+
+static enum level check_role(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_ROLE, &rows))
+        return failed(doctor, ret_detail);
+    const char *role = db_text(rows, 0, 0).data;
+    if (db_bool(rows, 0, 1) || db_bool(rows, 0, 2)) {
+        *ret_detail =
+            arena_printf(doctor->arena,
+                         "the role %s is a superuser or bypasses row security: a fault in "
+                         "a program could do anything; use one of deploy/sql/roles.sql",
+                         role);
+        return LEVEL_FAIL;
+    }
+    if (!db_is_null(rows, 0, 4)) {
+        *ret_detail = arena_printf(
+            doctor->arena, "the role %s may not use %s; run gatewayctl migrate --app-role %s", role,
+            db_text(rows, 0, 4).data, role);
+        return LEVEL_FAIL;
+    }
+    if (db_bool(rows, 0, 3)) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "the role %s may change the schema; the programs need no such "
+                                   "right (deploy/sql/roles.sql)",
+                                   role);
+        return LEVEL_WARN;
+    }
+    *ret_detail =
+        arena_printf(doctor->arena, "%s may use all and change nothing of the schema", role);
+    return LEVEL_OK;
+}
+
+struct broken {
+    struct arena *arena;
+    const char *list;
+    unsigned count;
+};
+
+static void note_statement(void *context, const char *statement, const struct failure *failure)
+{
+    struct broken *broken = context;
+
+    (void)failure;
+    if (broken->count++ < 3)
+        broken->list = arena_printf(broken->arena, "%s %s", broken->list, statement);
+}
+
+static enum level check_statements(struct doctor *doctor, const char **ret_detail)
+{
+    struct broken broken = {.arena = doctor->arena, .list = ""};
+
+    if (db_prepare_all(doctor->ctl->db, note_statement, &broken, &doctor->failure) == OK) {
+        *ret_detail = arena_printf(doctor->arena, "all %d fit", (int)STATEMENT__MAX);
+        return LEVEL_OK;
+    }
+    *ret_detail =
+        arena_printf(doctor->arena, "%u do not fit:%s%s (%s); run gatewayctl migrate", broken.count,
+                     broken.list, broken.count > 3 ? " …" : "", doctor->failure.detail);
+    return LEVEL_FAIL;
+}
+
+static enum level check_sweeper(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SWEEPER_SEEN, &rows))
+        return failed(doctor, ret_detail);
+    int64_t ago = db_int_or(rows, 0, 0, -1);
+    if (ago < 0 || ago > SWEEPER_LATE_MS) {
+        const char *seen =
+            ago < 0 ? "never" : arena_printf(doctor->arena, "%lld s ago", (long long)(ago / 1000));
+        *ret_detail = arena_printf(doctor->arena,
+                                   "last seen: %s; nothing is recovered or redelivered; start "
+                                   "openclaw-gateway-sweeper, or --once from cron",
+                                   seen);
+        return LEVEL_FAIL;
+    }
+    *ret_detail = arena_printf(doctor->arena, "%d running, last seen %d s ago",
+                               (int)db_int(rows, 0, 1), (int)(ago / 1000));
+    return LEVEL_OK;
+}
+
+/* ---- all
+ * ----------------------------------------------------------------------------------------- */
+
+static const struct check checks[] = {
+    {"configuration", false, check_configuration},
+    {"runtime directory", false, check_runtime_dir},
+    {"database", false, check_database},
+    {"direct connection", false, check_direct},
+    {"pooler", true, check_pooler},
+    {"durability", true, check_durability},
+    {"clock", true, check_clock},
+    {"transactions", true, check_transactions},
+    {"connections", true, check_connections},
+    {"schema", true, check_schema},
+    {"role", true, check_role},
+    {"statements", true, check_statements},
+    {"sweeper", true, check_sweeper},
+};
+
+static void add_check(struct doctor *doctor, const char *name, enum level level, const char *detail)
+{
+    struct document *line = document_object(doctor->arena);
+
+    document_put_string(line, "level", level_names[level]);
+    document_put_string(line, "check", name);
+    document_append(doctor->checks, document_put_string(line, "detail", detail));
+}
+
+static void print(const struct doctor *doctor)
+{
+    static const struct column columns[] = {{"level", ""}, {"check", ""}, {"detail", ""}};
+
+    if (doctor->ctl->json) {
+        struct document *answer = document_object(doctor->arena);
+        document_put(answer, "checks", doctor->checks);
+        ctl_print_object(doctor->ctl, document_put_bool(answer, "ok", doctor->worst == OK));
+    } else {
+        ctl_print_rows(doctor->ctl, "checks", doctor->checks, columns, 3);
+    }
+}
+
+enum error ctl_doctor(struct ctl *ctl, struct failure *failure)
+{
+    struct doctor doctor = {.ctl = ctl, .arena = ctl->arena};
+    bool reachable = true;
+    unsigned fails = 0;
+
+    doctor.checks = document_array(ctl->arena);
+    doctor.direct = db_new(DB_DIRECT);
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+        const char *detail = "";
+        if (checks[i].needs_database && !reachable) {
+            add_check(&doctor, checks[i].name, LEVEL_SKIP, "the database could not be reached");
+            continue;
+        }
+        doctor.failure = (struct failure){.error = OK};
+        enum level level = checks[i].run(&doctor, &detail);
+        add_check(&doctor, checks[i].name, level, detail);
+        if (level != LEVEL_FAIL)
+            continue;
+        fails++;
+        if (checks[i].run == check_database && !db_is_open(ctl->db))
+            reachable = false;
+        if (doctor.worst == OK)
+            doctor.worst = doctor.failure.error != OK ? doctor.failure.error : ERR_CONFIG;
+    }
+    db_free(doctor.direct);
+    print(&doctor);
+    if (doctor.worst != OK)
+        return failure_set(failure, doctor.worst, "%u of the checks failed; each says what to do",
+                           fails);
+    return OK;
+}

@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""gatewayctl doctor: content with what is well, and for each thing that is not, a FAIL that says so."""
+
+import os
+import sys
+
+from cluster import Bouncer, Cluster, skip_without
+from programs import SWEEPER, ctl, environment, run
+from tap import Tap
+
+APP = "openclaw_gateway"
+DATABASE = "gateway"
+
+
+class Patient:
+    def __init__(self, cluster, bouncer):
+        self.cluster, self.bouncer = cluster, bouncer
+        self.runtime = os.path.join(cluster.directory, "run")
+        os.makedirs(self.runtime, exist_ok=True)
+
+    def settings(self, **extra):
+        made = {
+            "DATABASE_URL": self.bouncer.url(DATABASE, APP),
+            "DIRECT_DATABASE_URL": self.cluster.url(DATABASE),
+            "RUNTIME_DIR": self.runtime,
+        }
+        made.update(extra)
+        return made
+
+    def doctor(self, **extra):
+        result = ctl(self.bouncer, DATABASE, "doctor", "--json", **self.settings(**extra))
+        return result, {c["check"]: c for c in result.json["checks"]}
+
+    def sweep(self):
+        return run([SWEEPER, "--once"], environment(self.bouncer, DATABASE, **self.settings()))
+
+
+def well(tap, patient):
+    result, checks = patient.doctor()
+    tap.equal(
+        {name: c["level"] for name, c in checks.items() if c["level"] != "OK"}, {}, "all is well"
+    )
+    tap.ok(result.code == 0 and result.json["ok"] is True, "and the exit status is 0", str(result))
+    tap.ok("transaction mode" in checks["pooler"]["detail"], "the pooler's mode is told")
+    plain = ctl(patient.bouncer, DATABASE, "doctor", **patient.settings())
+    tap.ok(
+        plain.code == 0 and len([line for line in plain.out.splitlines() if line.startswith("OK ")]) == 13,
+        "for people a line each",
+        str(plain),
+    )
+
+
+def broken(tap, patient):
+    def fails(what, check, word, code=78, level="FAIL", **extra):
+        result, checks = patient.doctor(**extra)
+        tap.ok(
+            checks[check]["level"] == level
+            and word in checks[check]["detail"]
+            and result.code == (code if level == "FAIL" else 0),
+            f"{level}: {what}",
+            str(result),
+        )
+        return checks
+
+    def altered(sql, back, *arguments, **options):
+        patient.cluster.execute(sql, DATABASE)
+        try:
+            return fails(*arguments, **options)
+        finally:
+            patient.cluster.execute(back, DATABASE)
+
+    altered(
+        f"alter role {APP} superuser", f"alter role {APP} nosuperuser", "a superuser", "role", "superuser"
+    )
+    altered(
+        f"revoke update on openclaw.inbox from {APP}",
+        f"grant update on openclaw.inbox to {APP}",
+        "a right that is missing",
+        "role",
+        "openclaw.inbox",
+    )
+    altered(
+        f"grant create on schema openclaw to {APP}",
+        f"revoke create on schema openclaw from {APP}",
+        "rights that nobody needs",
+        "role",
+        "may change the schema",
+        level="WARN",
+    )
+    altered(
+        "update openclaw.setting set value = 'x' where name = 'functions_digest'",
+        "select 1",
+        "functions of another version",
+        "schema",
+        "gatewayctl migrate",
+    )
+    ctl(patient.cluster, DATABASE, "migrate")
+    altered(
+        "alter table openclaw.credential rename column expires_at to x",
+        "alter table openclaw.credential rename column x to expires_at",
+        "a statement that does not fit",
+        "statements",
+        "credential",
+    )
+    altered(
+        "update openclaw.executor set seen_at = seen_at - 3600000 where kind = 'sweeper'",
+        "update openclaw.executor set seen_at = seen_at + 3600000 where kind = 'sweeper'",
+        "a sweeper that is gone",
+        "sweeper",
+        "start openclaw-gateway-sweeper",
+    )
+    altered(
+        "delete from openclaw.executor", "select 1", "no sweeper ever", "sweeper", "never"
+    )
+    patient.sweep()
+    fails("no runtime directory", "runtime directory", "not there", level="WARN",
+          RUNTIME_DIR=patient.runtime + "x")
+    fails(
+        "no pooler", "pooler", "none, or in session mode", level="WARN",
+        DATABASE_URL=patient.cluster.url(DATABASE, APP),
+    )
+    checks = fails(
+        "a database that is away", "database", "", code=69, DATABASE_URL="postgresql://127.0.0.1:1/x"
+    )
+    tap.equal(checks["schema"]["level"], "SKIP", "and what needs it is skipped")
+    fails(
+        "a direct connection that is away", "direct connection", "", code=69,
+        DIRECT_DATABASE_URL="postgresql://127.0.0.1:1/x",
+    )
+    result, _ = patient.doctor()
+    tap.ok(result.code == 0, "after all this it is content again", str(result))
+
+
+def weak(tap):
+    """A server that forgets what it has confirmed."""
+    with Cluster() as cluster:
+        cluster.create_database(DATABASE)
+        ctl(cluster, DATABASE, "migrate")
+        result = ctl(cluster, DATABASE, "doctor", "--json")
+        checks = {c["check"]: c for c in result.json["checks"]}
+        tap.ok(
+            result.code == 78 and checks["durability"]["level"] == "FAIL", "FAIL: fsync off", str(result)
+        )
+        cluster.execute("alter system set fsync = on; alter system set full_page_writes = on;")
+        cluster.execute("alter system set synchronous_commit = off; select pg_reload_conf();")
+        cluster.wait_until("select current_setting('synchronous_commit') = 'off'")
+        result = ctl(cluster, DATABASE, "doctor", "--json")
+        checks = {c["check"]: c for c in result.json["checks"]}
+        tap.ok("synchronous_commit" in checks["durability"]["detail"], "FAIL: synchronous_commit off")
+        cluster.execute("alter system set synchronous_commit = on;")
+        cluster.execute("alter system set default_transaction_read_only = on; select pg_reload_conf();")
+        cluster.wait_until("select current_setting('default_transaction_read_only') = 'on'")
+        result = ctl(cluster, DATABASE, "doctor", "--json")
+        checks = {c["check"]: c for c in result.json["checks"]}
+        tap.ok("read_only" in checks["database"]["detail"], "FAIL: a database that takes no writes")
+
+
+def main():
+    skip_without("initdb", "psql", "pgbouncer")
+    tap = Tap()
+    with Cluster({"fsync": "on", "full_page_writes": "on"}) as cluster:
+        cluster.create_database(DATABASE)
+        cluster.execute(f"create role {APP} login")
+        migrated = ctl(cluster, DATABASE, "migrate")
+        tap.ok(migrated.code == 0, "migrated", str(migrated))
+        with Bouncer(cluster, users=("postgres", APP)) as bouncer:
+            patient = Patient(cluster, bouncer)
+            swept = patient.sweep()
+            tap.ok(swept.code == 0, "swept", str(swept))
+            well(tap, patient)
+            broken(tap, patient)
+    weak(tap)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define BATCH_MAX 256 /* messages of different callers in one call */
+#define BATCH_MAX       256     /* messages of different callers in one call */
+#define BATCH_BYTES_MAX 1048576 /* of their bodies */
+
+/* A connection keeps buffers of the size of the largest call it has made. After one larger than
+ * this it is closed: to open another costs less than the call did. */
+#define CONNECTION_BYTES_MAX 262144
 
 enum entry_state { ENTRY_QUEUED, ENTRY_TAKEN, ENTRY_DONE };
 
@@ -24,7 +29,7 @@ struct entry {
     struct arena *arena;
     const struct principal *principal;
     const struct message_request *requests;
-    size_t count;
+    size_t count, bytes;
     struct message_receipt *receipts;
     enum error error;
     struct failure failure;
@@ -67,13 +72,15 @@ static struct entry *take_entries(struct committer *committer)
 {
     struct entry *taken = committer->first;
     struct entry *end = taken;
-    size_t count = taken->count;
+    size_t count = taken->count, bytes = taken->bytes;
 
     taken->state = ENTRY_TAKEN;
-    while (end->next != NULL && count + end->next->count <= BATCH_MAX) {
+    while (end->next != NULL && count + end->next->count <= BATCH_MAX &&
+           bytes + end->next->bytes <= BATCH_BYTES_MAX) {
         end = end->next;
         end->state = ENTRY_TAKEN;
         count += end->count;
+        bytes += end->bytes;
     }
     committer->first = end->next;
     if (committer->first == NULL)
@@ -102,11 +109,13 @@ static enum error commit(struct committer *committer, struct db *db, struct entr
     struct db_rows *rows = NULL;
     struct db_call call;
     enum error error = OK;
-    size_t index = 0;
+    size_t index = 0, bytes = 0;
 
-    for (struct entry *entry = chain; entry != NULL; entry = entry->next)
+    for (struct entry *entry = chain; entry != NULL; entry = entry->next) {
+        bytes += entry->bytes;
         for (size_t i = 0; i < entry->count; i++)
             (void)message_batch_add(batch, entry->principal, &entry->requests[i]);
+    }
     if (message_batch_call(batch, &call))
         error = http_database_retry(committer->server, db, &call, failure, &rows);
     if (error == OK)
@@ -117,6 +126,8 @@ static enum error commit(struct committer *committer, struct db *db, struct entr
                 copy_receipt(entry->arena, message_batch_receipt(batch, index++),
                              &entry->receipts[i]);
     arena_free(arena);
+    if (bytes > CONNECTION_BYTES_MAX)
+        db_close(db);
     return error;
 }
 
@@ -188,7 +199,7 @@ static enum error wait_in_line(struct committer *committer, struct entry *entry)
 
 enum error committer_send(struct committer *committer, struct arena *arena,
                           const struct principal *principal, const struct message_request *requests,
-                          size_t count, struct failure *failure,
+                          size_t count, size_t bytes, struct failure *failure,
                           struct message_receipt *ret_receipts)
 {
     struct entry entry = {
@@ -196,6 +207,7 @@ enum error committer_send(struct committer *committer, struct arena *arena,
         .principal = principal,
         .requests = requests,
         .count = count,
+        .bytes = bytes,
         .receipts = arena_array(arena, count, sizeof(*ret_receipts)),
     };
     enum error error;

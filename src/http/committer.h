@@ -16,11 +16,12 @@ struct committer;
 struct committer *committer_new(struct http_server *server);
 
 /* Accepts `count` messages of one principal in one call, with others' or without, and waits for the
- * commit. OK: ret_receipts[i] tells of requests[i], refused ones too; they live in `arena`. An
- * error concerns all: UNAVAILABLE, IN_DOUBT (the same keys may be sent again), OVERLOADED. */
+ * commit. `bytes`: about how large they are together. OK: ret_receipts[i] tells of requests[i],
+ * refused ones too; they live in `arena`. An error concerns all: UNAVAILABLE, IN_DOUBT (the same
+ * keys may be sent again), OVERLOADED. */
 enum error committer_send(struct committer *committer, struct arena *arena,
                           const struct principal *principal, const struct message_request *requests,
-                          size_t count, struct failure *failure,
+                          size_t count, size_t bytes, struct failure *failure,
                           struct message_receipt *ret_receipts) MUST_CHECK;
 
 /* A connection has become free. */

@@ -59,9 +59,8 @@ static enum error add_lines(struct http_context *context, struct batch *batch)
             line.len--;
         if (line.len == 0)
             continue;
-        error =
-            add_item(context, batch,
-                     document_parse(context->arena, line, &limits, &context->failure, &item), item);
+        error = document_parse(context->arena, line, &limits, &context->failure, &item);
+        error = add_item(context, batch, error, item);
     }
     return error;
 }
@@ -142,8 +141,9 @@ enum error handle_message_batch(struct http_context *context)
         struct principal principal = message_principal(context, &batch.requests[0]);
 
         receipts = arena_array(arena, batch.sendable, sizeof(*receipts));
-        error = committer_send(context->server->committer, arena, &principal, batch.requests,
-                               batch.sendable, &context->failure, receipts);
+        error =
+            committer_send(context->server->committer, arena, &principal, batch.requests,
+                           batch.sendable, context->request->body.len, &context->failure, receipts);
         if (error != OK)
             return error;
     }

@@ -42,7 +42,7 @@ static enum error send_and_wait(struct http_context *context, const struct princ
         message->waiter = server->engine.executor.id;
     }
     error = committer_send(server->committer, context->arena, principal, message, 1,
-                           &context->failure, &receipt);
+                           request->body.len, &context->failure, &receipt);
     if (error == OK && receipt.error == OK && waits && !message_is_settled(&receipt))
         (void)waiting_room_message(server->waiting_room, context->arena, mark,
                                    clock_ms() + wait_s * 1000, &receipt);

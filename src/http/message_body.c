@@ -3,6 +3,11 @@
 
 #include "http/handler.h"
 
+static bool given(const struct document *body, const char *key)
+{
+    return document_kind(document_get(body, key)) == DOCUMENT_INT;
+}
+
 enum error message_from_body(struct http_context *context, const struct document *body,
                              struct message_request *ret_request)
 {
@@ -21,6 +26,12 @@ enum error message_from_body(struct http_context *context, const struct document
         (error = body_int(context, body, "ttlMs", -1, &request.ttl_ms)) != OK ||
         (error = body_int(context, body, "priority", -1, &request.priority)) != OK)
         return error;
+    /* -1 means "not given" below this; who gives a negative number must not be taken for that */
+    if ((request.delay_ms < 0 && given(body, "delayMs")) ||
+        (request.ttl_ms < 0 && given(body, "ttlMs")) ||
+        (request.priority < 0 && given(body, "priority")))
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "delayMs, ttlMs and priority are not negative");
     if (document_kind(metadata) != DOCUMENT_ABSENT && document_kind(metadata) != DOCUMENT_NULL &&
         document_kind(metadata) != DOCUMENT_OBJECT)
         return failure_set(&context->failure, ERR_INVALID_REQUEST, "metadata must be an object");

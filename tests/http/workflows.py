@@ -1,0 +1,168 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Workflows over HTTP: reading, listing, starting."""
+
+import sys
+import urllib.parse
+
+from cluster import skip_without
+from responder import Gateway, Responder
+from tap import Tap
+
+tap = Tap()
+
+
+def code_of(answer):
+    return (answer.status, answer.json().get("code"))
+
+
+def reading(gateway, http, alice, bob, root):
+    message = {"to": "bob", "content": "hello", "metadata": {"k": 1}}
+    http.post("/messages", message, {"Idempotency-Key": "m1"}, token=alice)
+    for name in ("alice:m1", "alice%3Am1", "m1"):
+        body = http.get(f"/workflows/{name}", token=alice).json()
+        tap.equal((body["workflowUuid"], body["name"]), ("alice:m1", "routeAgentMessage"),
+                  f"GET /workflows/{name}")
+    tap.equal(body["status"], "DELAYED", "it waits, parked")
+    tap.equal(
+        (body["input"]["content"], body["input"]["from"], body["output"], body["error"]),
+        ("hello", "alice", None, None), "with its input, and no output yet",
+    )
+    tap.ok(body["createdAt"].endswith("Z") and body["completedAt"] is None, "and its times")
+    gateway.acknowledge("bob", "'\"pong\"'")
+    body = http.get("/workflows/m1", token=alice).json()
+    tap.equal(
+        (body["status"], body["output"]["status"], body["output"]["response"]),
+        ("SUCCESS", "acknowledged", "pong"), "then it has one",
+    )
+    steps = http.get("/workflows/m1/steps", token=alice).json()
+    tap.equal(
+        [(s["stepId"], s["name"]) for s in steps["steps"]],
+        [(0, "validateMessage"), (1, "storeMessage"), (2, "routeMessage")], "its steps in order",
+    )
+    tap.ok(all(s["startedAt"] and s["completedAt"] for s in steps["steps"]), "with their times")
+    events = http.get("/workflows/m1/events", token=alice).json()["events"]
+    tap.ok("accepted" in [e["key"] for e in events], "its events")
+
+    for path in ("/workflows/alice:m1", "/workflows/alice:m1/steps", "/workflows/alice:m1/events",
+                 "/workflows/none", "/workflows/agent:alice", "/workflows/" + "x" * 400):
+        answer = http.get(path, token=bob)
+        tap.equal(code_of(answer), (404, "NOT_FOUND"), f"not bob's: {path[:40]}")
+        body = answer.json()
+        tap.equal(
+            (body["workflowUuid"], body["status"]),
+            (urllib.parse.unquote(path.split("/")[2]), "not_found"), "and the problem says which",
+        )
+        tap.equal(answer.headers["content-type"], "application/problem+json", "as a problem")
+    tap.equal(http.get("/workflows/alice:m1", token=root).status, 200, "an operator sees all")
+
+
+def foreign(gateway, http, root):
+    """Rows of other DBOS applications, in their own serializations."""
+    for name, serialization, inputs, output in (
+        ("native", "js_superjson", '{"json":[1,{"a":2}],"__dbos_serializer":"superjson"}',
+         '{"json":{"x":[3]},"__dbos_serializer":"superjson"}'),
+        ("pickled", "py_pickle", "gASVBAA=", "gASVBgA="),
+        ("portable", "portable_json", '{"positionalArgs":[1,2],"namedArgs":{}}', "null"),
+        ("broken", "portable_json", '{"positionalArgs":[', "{"),
+    ):
+        gateway.execute(
+            "insert into dbos_system.workflow_status (workflow_uuid, status, name, serialization)"
+            f" values ('other-{name}:1', 'SUCCESS', 'theirs', '{serialization}');"
+            "insert into dbos_system.workflow_input (workflow_uuid, inputs)"
+            f" values ('other-{name}:1', '{inputs}');"
+            "insert into dbos_system.workflow_output (workflow_uuid, output)"
+            f" values ('other-{name}:1', '{output}');"
+        )
+    got = {n: http.get(f"/workflows/other-{n}:1", token=root).json()
+           for n in ("native", "pickled", "portable", "broken")}
+    tap.equal((got["native"]["input"], got["native"]["output"]), ([1, {"a": 2}], {"x": [3]}), "superjson")
+    tap.equal((got["pickled"]["input"], got["pickled"]["output"]), ("gASVBAA=", "gASVBgA="), "what is no JSON is text")
+    tap.equal((got["portable"]["input"], got["portable"]["output"]), ([1, 2], None), "several arguments")
+    tap.equal(got["broken"]["output"], "{", "what is broken is shown as it is")
+
+
+def listing(gateway, http, alice, root):
+    gateway.execute(
+        "insert into dbos_system.workflow_status (workflow_uuid, status, name, authenticated_user,"
+        " created_at) select 'list:' || i, case when i % 2 = 0 then 'SUCCESS' else 'ERROR' end,"
+        " 'listed', 'root', 1000000 + i / 3 from generate_series(1, 25) i;"
+    )
+    seen, cursor, pages = [], None, 0
+    while True:
+        query = "/workflows?name=listed&limit=7" + (f"&cursor={cursor}" if cursor else "")
+        body = http.get(query, token=root).json()
+        seen += [w["workflowUuid"] for w in body["workflows"]]
+        pages += 1
+        cursor = body["nextCursor"]
+        if cursor is None or pages > 10:
+            break
+    tap.equal((pages, len(seen), len(set(seen))), (4, 25, 25), "pages cover the list, once each")
+    body = http.get("/workflows?name=listed&status=ERROR&limit=500", token=root).json()
+    tap.equal(len(body["workflows"]), 13, "by status")
+    body = http.get("/workflows?name=listed&status=ERROR,SUCCESS", token=root).json()
+    tap.equal(len(body["workflows"]), 25, "by statuses")
+    body = http.get("/workflows?since=1000002&until=1000005&name=listed", token=root).json()
+    tap.equal(len(body["workflows"]), 9, "by time")
+    body = http.get("/workflows?queue=none", token=root).json()
+    tap.equal(body, {"workflows": [], "nextCursor": None}, "by queue")
+    users = {w["principal"] for w in http.get("/workflows?limit=500", token=alice).json()["workflows"]}
+    tap.equal(users, {"alice"}, "a principal sees its own")
+    body = http.get("/workflows?name=%27%3B%20drop", token=root).json()
+    tap.equal(body["workflows"], [], "a quote is a character")
+
+
+def starting(gateway, http, alice, root):
+    answer = http.post("/workflows/provision-agent", {"agentId": "dora"}, token=root)
+    body = answer.json()
+    tap.equal(
+        (answer.status, body["success"], body["status"], body["result"]["agentId"], body["result"]["created"]),
+        (200, True, "SUCCESS", "dora", True), "an agent is provisioned",
+    )
+    again = http.post("/workflows/provision-agent", {"agentId": "dora"}, token=root)
+    tap.equal((again.status, again.json()["result"]), (200, body["result"]), "again is the same workflow")
+    tap.equal(again.headers.get("idempotency-replayed"), "true", "and says so")
+    steps = http.get(f"/workflows/{body['workflowUuid']}/steps", token=root).json()["steps"]
+    tap.equal([s["name"] for s in steps], ["validateAgent", "createAgent"], "it has its steps")
+    answer = http.post("/messages", {"to": "dora", "content": 1}, token=alice)
+    tap.equal(answer.status, 200, "and can be written to")
+    for bad in ({}, {"agentId": 1}, {"agentId": "a b"}, {"agentId": ""}, {"agentId": "x" * 65}):
+        answer = http.post("/workflows/provision-agent", bad, token=root)
+        tap.equal(answer.status, 400, f"no agent's id: {str(bad)[:40]}")
+    answer = http.post("/workflows/provision-agent", {"agentId": "root"}, token=root)
+    tap.equal(answer.json()["success"], False, "the name of an operator is no agent's")
+    answer = http.post("/workflows/provision-agent", {"agentId": "eve"}, token=alice)
+    tap.equal(code_of(answer), (403, "FORBIDDEN"), "it needs the scope")
+
+    greeting = {"input": {"to": "bob", "name": "Bob", "delayMs": 60000}}
+    answer = http.post("/workflows/delayedGreeting", greeting, {"Idempotency-Key": "g1"}, token=root)
+    body = answer.json()
+    tap.equal((answer.status, body["workflowUuid"]), (202, "root:g1"), "a workflow is started by name")
+    tap.equal(answer.headers["location"], "/workflows/root:g1", "which goes on elsewhere")
+    state = http.get("/workflows/root:g1", token=root).json()
+    tap.equal((state["status"], state["name"]), ("DELAYED", "delayedGreeting"), "and sleeps now")
+    greeting["input"]["name"] = "Eve"
+    answer = http.post("/workflows/delayedGreeting", greeting, {"Idempotency-Key": "g1"}, token=root)
+    tap.equal(code_of(answer), (422, "IDEMPOTENCY_CONFLICT"), "its key is for one input")
+    answer = http.post("/workflows/delayedGreeting", {"input": {"to": "b b"}}, token=root)
+    tap.equal(answer.status, 400, "a first step that refuses is an answer")
+    for name in ("nothing", "provisionAgent", "routeAgentMessage"):
+        answer = http.post(f"/workflows/{name}", {"input": {}}, token=root)
+        tap.ok(answer.status in (400, 404), f"not started by name: {name}")
+
+
+def main():
+    skip_without("initdb", "psql")
+    with Gateway() as gateway:
+        alice, bob, root = gateway.agent("alice"), gateway.agent("bob"), gateway.operator("root")
+        with Responder(gateway.cluster, {"HTTP_THREADS": 8}) as http:
+            reading(gateway, http, alice, bob, root)
+            foreign(gateway, http, root)
+            listing(gateway, http, alice, root)
+            starting(gateway, http, alice, root)
+            tap.equal(http.events("http.failure"), [], "nothing was our own failure")
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -103,6 +103,7 @@ returns void
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 begin

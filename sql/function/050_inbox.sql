@@ -15,6 +15,7 @@ returns table (epoch bigint, pending bigint, in_flight bigint, bells text[])
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -78,6 +79,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -142,6 +144,7 @@ returns table (
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -280,6 +283,7 @@ returns table (delivery_id text, outcome text, bell text)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -358,6 +362,7 @@ returns table (inbox_seq bigint, agent_id text, state text, attempt integer, due
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -477,6 +482,7 @@ returns table (delivery_id text, lease_expires_at bigint)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -509,6 +515,7 @@ returns table (bell text)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column

@@ -33,6 +33,7 @@ returns table (executors bigint, workflows bigint, deliveries bigint, bells text
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -105,6 +106,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -139,6 +141,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare

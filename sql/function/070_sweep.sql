@@ -7,6 +7,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -42,6 +43,7 @@ returns bigint
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
@@ -98,6 +100,7 @@ returns table (
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -175,6 +178,7 @@ returns table (retried bigint, dead bigint, bells text[])
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -271,6 +275,7 @@ returns table (state text, again_ms bigint, result text)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column

@@ -16,6 +16,7 @@ returns table (messages bigint, workflows bigint, orphans bigint, executors bigi
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column

@@ -175,25 +175,18 @@ void deliveries_written(struct session *session)
     }
 }
 
+struct handed {
+    struct text *ids;
+    size_t count;
+};
+
 static bool handed_call(struct session *session, struct operation *operation,
                         struct db_call *ret_call)
 {
-    struct text *ids;
-    size_t count = 0;
+    const struct handed *handed = operation->state;
 
-    for (struct flight *each = session->flights; each != NULL; each = each->next)
-        count += each->state == FLIGHT_WRITTEN;
-    if (count == 0)
-        return false;
-    ids = arena_array(operation->arena, count, sizeof(*ids));
-    count = 0;
-    for (struct flight *each = session->flights; each != NULL; each = each->next) {
-        if (each->state != FLIGHT_WRITTEN)
-            continue;
-        ids[count++] = arena_text(operation->arena, text_of(each->id));
-        each->state = FLIGHT_NOTED;
-    }
-    inbox_handed_call(ret_call, operation->arena, ids, count);
+    (void)session;
+    inbox_handed_call(ret_call, operation->arena, handed->ids, handed->count);
     return true;
 }
 
@@ -201,7 +194,7 @@ static void handed_answer(struct session *session, struct operation *operation, 
                           struct failure *failure, struct db_rows *rows)
 {
     session->noting = false;
-    if (rows != NULL && error == OK)
+    if (error == OK)
         error = inbox_handed_result(session->engine, operation->arena, rows, failure);
     if (error == OK)
         return;
@@ -215,13 +208,30 @@ static void handed_answer(struct session *session, struct operation *operation, 
 static const struct operation_kind handed_kind = {"inbox.handed", handed_call, handed_answer,
                                                   false};
 
-static void note_handed(struct session *session)
+/* A message that ends its recipient must count its attempts; so this also goes before whatever
+ * gives back. */
+void deliveries_note(struct session *session)
 {
-    if (session->noting || session->now < session->handed_at)
-        return;
-    session->noting = true;
+    struct operation *operation;
+    struct handed *handed;
+    size_t count = 0;
+
     session->handed_at = INT64_MAX;
-    (void)operation_new(session, &handed_kind);
+    for (struct flight *each = session->flights; each != NULL; each = each->next)
+        count += each->state == FLIGHT_WRITTEN;
+    if (count == 0)
+        return;
+    operation = operation_new(session, &handed_kind);
+    handed = arena_alloc(operation->arena, sizeof(*handed));
+    handed->ids = arena_array(operation->arena, count, sizeof(*handed->ids));
+    for (struct flight *each = session->flights; each != NULL; each = each->next) {
+        if (each->state != FLIGHT_WRITTEN)
+            continue;
+        handed->ids[handed->count++] = arena_text(operation->arena, text_of(each->id));
+        each->state = FLIGHT_NOTED;
+    }
+    operation->state = handed;
+    session->noting = true;
 }
 
 /* ---- putting out
@@ -406,7 +416,8 @@ static int64_t claim_time(const struct session *session, const struct subscripti
 void deliveries_advance(struct session *session)
 {
     forget_ended_leases(session);
-    note_handed(session);
+    if (session->now >= session->handed_at && !session->noting)
+        deliveries_note(session);
     for (struct subscription *each = session->subscriptions; each != NULL; each = each->next) {
         put_out_backlog(session, each);
         if (session->now < claim_time(session, each))

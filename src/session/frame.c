@@ -134,15 +134,23 @@ void frame_error(struct session *session, struct request *request, enum error er
                  const struct failure *failure)
 {
     const char *message = error_message(error, failure);
+    const char *code = error_code(error);
+    struct document *details = NULL;
     int64_t after = clock_jitter_ms(1000);
 
     session->refused++;
+    if (error == ERR_IN_DOUBT) {
+        /* clients know what to do with UNAVAILABLE, and it is the same: ask again, same key */
+        details = document_object(request->arena);
+        document_put_string(details, "code", code);
+        code = error_code(ERR_UNAVAILABLE);
+    }
     if (request->method == NULL)
-        put_bare_error(session, request->arena, request->id, error_code(error), message,
-                       error_retry(error), after);
+        put_bare_error(session, request->arena, request->id, code, message, error_retry(error),
+                       after);
     else
-        put_error(session, request->arena, request->id, error_code(error), message, NULL,
-                  error_retry(error), after);
+        put_error(session, request->arena, request->id, code, message, details, error_retry(error),
+                  after);
 }
 
 void frame_refusal(struct session *session, struct request *request, const char *code,

@@ -132,6 +132,7 @@ void method_inbox_subscribe(struct session *session, struct request *request)
         return;
     }
     (void)handshake_register_again(session);
+    deliveries_note(session);
     operation_serve(operation_new(session, &subscribe_kind), request);
 }
 
@@ -176,6 +177,7 @@ void method_inbox_unsubscribe(struct session *session, struct request *request)
     request->state = agent;
     if (!request_inbox(session, request, agent))
         return;
+    deliveries_note(session);
     subscription = subscription_find(session, *agent);
     if (subscription != NULL)
         subscription_remove(session, subscription);

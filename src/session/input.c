@@ -160,7 +160,12 @@ void input_frames(struct session *session)
         case FRAME_BAD:
             pending.len = len;
             refuse(session, pending, bad_reason(pending, &failure), &failure);
+            /* where the line has not ended yet, what is still to come of it goes too */
+            session->discarding = len > 0 && pending.data[len - 1] != '\n';
+            session->discarded = len;
             consume(session, len);
+            if (session->discarding)
+                return;
             break;
         }
     }

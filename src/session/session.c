@@ -126,6 +126,7 @@ static void wind_up(struct session *session)
     waits_drop(session);
     pulls_drop(session);
     operations_drop(session);
+    deliveries_note(session);
     deliveries_drop(session);
     if (session->opening != NULL) {
         request_end(session, session->opening);
@@ -169,6 +170,8 @@ void session_written(struct session *session, size_t count, int64_t now)
     session->output_moved = now;
     buffer_consume(&session->output, count);
     deliveries_written(session);
+    if (session->state == SESSION_ENDING)
+        session_advance(session, now); /* goodbye may have been the last of it */
 }
 
 bool session_output_room(const struct session *session)

@@ -345,6 +345,7 @@ void subscription_clear(struct session *session, struct subscription *subscripti
 void deliveries_wake(struct session *session, struct subscription *subscription, int64_t at);
 void deliveries_advance(struct session *session);
 void deliveries_written(struct session *session);
+void deliveries_note(struct session *session);
 void deliveries_drop(struct session *session);
 int64_t deliveries_deadline(const struct session *session);
 void flight_add(struct session *session, struct subscription *subscription, struct text agent,

@@ -240,7 +240,8 @@ class Session:
 
     def memory(self, key="VmRSS"):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
-            return int(re.search(rf"{key}:\s+(\d+) kB", file.read()).group(1))
+            found = re.search(rf"{key}:\s+(\d+) kB", file.read())
+            return int(found.group(1)) if found else 0  # a zombie has none
 
 
 class World:

@@ -52,6 +52,23 @@ forget_lost_folder() {
     [ -d "$target" ] && [ ! -L "$target" ] && [ -O "$target" ] || rm -f "$1"
 }
 
+# claim_folder: $var becomes ours, and `delete` may empty it, only if nothing of anybody's is in it
+claim_folder() {
+    local entry
+    mkdir -p "$var" || fail "cannot create $var"
+    [ -e "$var/.quickstart" ] && return
+    for entry in "$var"/* "$var"/.[!.]*; do
+        case ${entry##*/} in
+        '*' | '.[!.]*' | .lock) ;;
+        etc)    # settings of one's own may be there before the first start
+            [ -z "$(find "$entry" -mindepth 1 ! -name '*.local.env' ! -name '*.local.conf')" ] ||
+                fail "$entry is not ours; VAR_DIR names a folder of its own" ;;
+        *) fail "$var has other things in it ($entry); VAR_DIR names a folder of its own" ;;
+        esac
+    done
+    : >"$var/.quickstart" || fail "cannot write to $var"
+}
+
 create_state() {
     choose_users
     forget_lost_folder "$var/state"

@@ -13,8 +13,9 @@
 #include "base/log.h"
 #include "sweeper/sweep.h"
 
-#define PROGRAM        "openclaw-gateway-sweeper"
-#define AWAY_PAUSE_MAX 1000 /* ms between two tries to reach the database */
+#define PROGRAM "openclaw-gateway-sweeper"
+#define AWAY_PAUSE_MAX                                                                             \
+    660 /* ms between two tries to reach the database; jitter makes it a second */
 
 static volatile sig_atomic_t ended;
 

@@ -93,6 +93,7 @@ static enum error get_ready(struct sweep *sweep, struct failure *failure)
         return OK;
     if ((error = check_schema(sweep, failure)) == OK && (error = announce(sweep, failure)) == OK) {
         sweep->ready = true;
+        sweep->left_work = true;
         sweep->ready_since = clock_ms();
     }
     return error;
@@ -196,6 +197,7 @@ enum error sweep_run(struct sweep *sweep, bool all)
         note_state(sweep, true);
         return ready;
     }
+    note_state(sweep, false);
     for (int round = 0; round < (all ? ROUNDS_MAX : 1) && !*sweep->ended; round++) {
         int64_t before = 0, after = 0;
         for (unsigned i = 0; i < COUNT_RUNG; i++)
@@ -207,7 +209,8 @@ enum error sweep_run(struct sweep *sweep, bool all)
         if (after == before || is_hopeless(sweep, this))
             break;
     }
-    note_state(sweep, is_hopeless(sweep, error));
+    if (is_hopeless(sweep, error))
+        note_state(sweep, true);
     return error;
 }
 

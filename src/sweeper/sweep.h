@@ -40,6 +40,7 @@ struct sweep {
     const volatile sig_atomic_t *ended; /* looked at between two duties */
     int64_t counts[COUNT__MAX];
     bool ready;             /* the schema fits, this executor is known, the version registered */
+    bool left_work;         /* workflows may be this executor's that it does not run */
     int64_t ready_since;    /* clock_ms */
     bool away;              /* the database could not be used the last time */
     int64_t away_attempts;  /* since when, in tries */

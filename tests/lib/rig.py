@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: MIT
+"""Our programs without web servers, one process at a time: what crash tests need.
+
+    with Rig() as rig:                          # PostgreSQL, PgBouncer, schema, agents
+        server = rig.spawn("openclaw-gateway-http")         # a Process
+        rig.http("POST", "/messages", {…}, token=rig.tokens["alice"])
+        with rig.session("alice") as alice:                 # stack.Client over pipes
+            alice.request("send", {…})
+        rig.spawn("openclaw-gateway-sweeper", "--once", fault=Fault(3)).wait()
+        rig.sweep()                                         # the real sweeper, without faults
+
+Fault(n, name=None)     SIGKILL the process at the n-th fault point that it passes
+Process
+    wait(timeout)       its exit status; -9 when it was killed
+    points()            how many fault points it has passed
+    killed()            did the fault kill it?  (of a responder: one of its workers)
+    log()               its stderr
+
+The client's environment is websocketd's; everything ends with the test.
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import cluster as cluster_library
+import fastcgi
+from cluster import Bouncer, Cluster
+from stack import BUILD, PROGRAMS, Client
+from tap import skip_all
+from transition import Connection
+
+TIMEOUT = 15.0
+HOST = "crash-test"
+DATABASE = "gateway"
+AGENTS = ("alice", "bob")
+
+
+class Gone(ConnectionError):
+    """The process at the other end of the pipes has ended."""
+
+
+class Fault:
+    def __init__(self, number, name=None):
+        self.number = number
+        self.name = name
+
+
+def skip_without_fault_points():
+    cluster_library.skip_without("initdb", "psql", "pgbouncer")
+    for name in PROGRAMS:
+        path = os.path.join(BUILD, name)
+        if not os.access(path, os.X_OK):
+            skip_all(f"{name} is not built")
+        with open(path, "rb") as file:
+            if b"OPENCLAW_FAULT_AT" not in file.read():
+                skip_all(f"{name} has no fault points: configure with --enable-fault-points")
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Process:
+    _count = 0
+
+    def __init__(self, rig, name, arguments, environment, fault, **pipes):
+        Process._count += 1
+        stem = os.path.join(rig.directory, f"{Process._count:05d}")
+        self.name = name
+        self.fault = fault
+        self.fault_path = stem + ".fault"
+        self.log_path = stem + ".log"
+        environment = dict(environment, OPENCLAW_FAULT_LOG=self.fault_path)
+        if fault is not None:
+            environment["OPENCLAW_FAULT_AT"] = str(fault.number)
+            environment["OPENCLAW_FAULT_NAME"] = fault.name or ""
+        with open(self.log_path, "wb") as log:
+            self.popen = subprocess.Popen(
+                [os.path.join(BUILD, name), *arguments],
+                env=environment,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                **pipes,
+            )
+
+    def wait(self, timeout=TIMEOUT):
+        return self.popen.wait(timeout)
+
+    def running(self):
+        return self.popen.poll() is None
+
+    def points(self):
+        try:
+            with open(self.fault_path, encoding="ascii") as file:
+                return [line.split(" ", 1)[1].rstrip() for line in file]
+        except OSError:
+            return []
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def killed(self):
+        if self.fault is None or len(self.points()) < self.fault.number:
+            return False
+        # a responder whose worker dies while it ends says so with its exit status
+        return self.worker_died() or self.popen.poll() not in (None, 0)
+
+    def worker_died(self):
+        return any(
+            '"worker.died"' in line and '"signal":9' in line for line in self.log().splitlines()
+        )
+
+    def end(self, number=signal.SIGTERM, timeout=TIMEOUT):
+        """Ask it to end, and see that it has; its exit status."""
+        if self.running():
+            self.popen.send_signal(number)
+        try:
+            return self.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.destroy()
+            raise
+
+    def destroy(self):
+        """SIGKILL for all of its group."""
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.popen.wait()
+
+
+class Pipes:
+    """A session process as stack.Client wants a WebSocket: a line is a frame."""
+
+    def __init__(self, process):
+        self.process = process
+        self.timeout = TIMEOUT
+        self._data = b""
+        self._in = process.popen.stdin
+        self._out = process.popen.stdout
+
+    def settimeout(self, seconds):
+        self.timeout = seconds
+
+    def send(self, text):
+        data = text.encode() + b"\n"
+        try:
+            self._in.write(data)
+            self._in.flush()
+        except OSError as error:
+            raise Gone(str(error)) from error
+
+    def recv(self):
+        deadline = time.monotonic() + self.timeout
+        while b"\n" not in self._data:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._out], [], [], left)[0]:
+                raise TimeoutError("no frame in time")
+            part = os.read(self._out.fileno(), 65536)
+            if not part:
+                raise Gone("end of file")
+            self._data += part
+        line, _, self._data = self._data.partition(b"\n")
+        return line.decode()
+
+    def close(self):
+        """As when the client leaves: end of file; and then the process must end by itself."""
+        try:
+            self._in.close()
+        except OSError:
+            pass
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.destroy()
+        self._out.close()
+
+
+class Rig:
+    def __init__(self, settings=None, agents=AGENTS):
+        self.processes = []
+        self.tokens = {}
+        self.cluster = Cluster()
+        self.bouncer = Bouncer(self.cluster)
+        self.cluster.create_database(DATABASE)
+        self._directory = tempfile.TemporaryDirectory(prefix="ocgr-")
+        self.directory = self._directory.name
+        self.socket_path = os.path.join(self.directory, "http.sock")
+        options = {
+            "GATEWAY_ENV": os.path.join(self.directory, "gateway.env"),
+            "DATABASE_URL": self.bouncer.url(DATABASE),
+            "DIRECT_DATABASE_URL": self.cluster.url(DATABASE),
+            "RUNTIME_DIR": os.path.join(self.directory, "run"),
+            "HTTP_SOCKET": self.socket_path,
+            "HOST_NAME": HOST,
+            "HTTP_THREADS": "4",
+            "RETRY_BASE_MS": "10",
+            "RETRY_MAX_MS": "10",
+            **(settings or {}),
+        }
+        os.mkdir(options["RUNTIME_DIR"], 0o700)
+        with open(options["GATEWAY_ENV"], "w", encoding="utf-8"):
+            pass
+        kept = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS")
+        self.environment = {name: os.environ[name] for name in kept if name in os.environ}
+        self.environment.update({name: str(value) for name, value in options.items()})
+        try:
+            self.ctl("migrate")
+            for agent in agents:
+                self.tokens[agent] = self.ctl("agent", "add", agent, "--json")["token"]
+        except BaseException:
+            self.close()
+            raise
+        self.db = Connection(self.cluster, DATABASE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        for process in self.processes:
+            process.destroy()
+        self.bouncer.close()
+        self.cluster.close()
+        self._directory.cleanup()
+
+    def value(self, sql):
+        """Of the only row the first column, over one connection past the pooler."""
+        return self.db.value(sql)
+
+    # ---- programs
+
+    def spawn(self, name, *arguments, fault=None, environment=None, **pipes):
+        pipes.setdefault("stdin", subprocess.DEVNULL)
+        pipes.setdefault("stdout", subprocess.DEVNULL)
+        values = {**self.environment, **(environment or {})}
+        process = Process(self, name, arguments, values, fault, **pipes)
+        self.processes = [p for p in self.processes if p.running()] + [process]
+        return process
+
+    def ctl(self, *arguments):
+        """gatewayctl, without faults; its output, decoded where that is JSON."""
+        process = self.spawn("gatewayctl", *arguments, stdout=subprocess.PIPE)
+        output = process.popen.communicate(timeout=60)[0].decode()
+        if process.popen.returncode != 0:
+            raise AssertionError(f"gatewayctl {arguments}: {output}{process.log()}")
+        try:
+            return json.loads(output)
+        except ValueError:
+            return output
+
+    def sweep(self):
+        """One full sweep of the real sweeper."""
+        process = self.spawn("openclaw-gateway-sweeper", "--once")
+        status = process.wait(60)
+        assert status == 0, f"the sweeper ended with {status}: {process.log()}"
+
+    # ---- faces
+
+    def server(self, fault=None):
+        """A responder that takes connections, or that the fault has killed already."""
+        if os.path.exists(self.socket_path):
+            os.unlink(self.socket_path)
+        server = self.spawn("openclaw-gateway-http", fault=fault)
+        deadline = time.monotonic() + TIMEOUT
+        while server.running() and not server.killed():
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(self.socket_path)
+                    return server
+                except OSError:
+                    assert time.monotonic() < deadline, server.log()
+                    time.sleep(0.01)
+        return server
+
+    def http(self, method, path, body=None, token=None, headers=None, timeout=TIMEOUT):
+        return fastcgi.request(self.socket_path, method, path, body, token, headers, timeout)
+
+    def pipes(self, fault=None, environment=None):
+        values = {
+            "SERVER_SOFTWARE": "websocketd/0.4.1",
+            "GATEWAY_INTERFACE": "websocketd-CGI/0.1",
+            "REMOTE_ADDR": "127.0.0.1",
+            "REMOTE_HOST": "127.0.0.1",
+            "REQUEST_METHOD": "GET",
+            "REQUEST_URI": "/",
+            "QUERY_STRING": "",
+            "PATH_INFO": "/",
+            "HTTP_UPGRADE": "websocket",
+            **(environment or {}),
+        }
+        process = self.spawn(
+            "openclaw-gateway-session",
+            fault=fault,
+            environment=values,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        return Pipes(process)
+
+    def session(self, name, fault=None, **params):
+        """A connected client of this agent."""
+        return Client(self.pipes(fault), self.tokens[name], params=params)

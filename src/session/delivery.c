@@ -398,7 +398,6 @@ static void claim_answer(struct session *session, struct operation *operation, e
     if (rows == NULL)
         return;
     claimed(session, subscription, operation, deliveries, count, next_due_ms);
-    put_out_backlog(session, subscription);
 }
 
 static const struct operation_kind claim_kind = {"inbox.claim", claim_call, claim_answer, false};

@@ -114,9 +114,22 @@ enum error engine_start(const struct engine *engine, struct db *db, struct arena
                         const struct workflow_start *start, struct failure *failure,
                         struct workflow_outcome *ret_outcome) MUST_CHECK;
 
-/* Claims up to `limit` enqueued workflows and runs each. *ret_claimed counts them. One that fails
- * to run does not stop the others. */
+/* Claims up to `limit` enqueued workflows, within the limits of their queues, and runs each.
+ * *ret_claimed counts them. One that fails to run does not stop the others; it is tried again
+ * later. For one thread of a process, and not beside engine_workers. */
 enum error engine_run_queued(const struct engine *engine, struct db *db, int limit,
                              struct failure *failure, int *ret_claimed) MUST_CHECK;
+
+/* The same in the background, by `count` threads (1 to 64), so that a long step holds up nothing
+ * else. They look for work when woken, and go on as long as there is some. `engine` must live until
+ * they have ended. */
+struct engine_workers;
+struct engine_workers *engine_workers_start(const struct engine *engine, int count);
+void engine_workers_wake(struct engine_workers *workers);
+/* Workflows run, and runs that failed (logged), since it was asked last. */
+void engine_workers_counts(struct engine_workers *workers, int64_t *ret_ran, int64_t *ret_failed);
+/* Has each end after what it runs. True: all have ended, and `workers` is freed. False: after the
+ * timeout some still run; the process should end, which loses nothing. */
+bool engine_workers_stop(struct engine_workers *workers, int64_t timeout_ms) MUST_CHECK;
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef OPENCLAW_DURABLE_RUN_H
 #define OPENCLAW_DURABLE_RUN_H
 
+#include <pthread.h>
+
 #include "durable/engine.h"
 #include "durable/workflow.h"
 
@@ -76,6 +78,24 @@ struct workflow {
     enum error broken;      /* RUN_STOPPED because of this, not of the workflow's own doing */
     struct workflow_outcome outcome;
 };
+
+struct workflow *workflow_new(const struct engine *engine, struct arena *arena, struct db *db,
+                              const struct workflow_definition *definition);
+
+/* The claims that an executor is running now, one for each of its threads. */
+#define CLAIM_RUNNERS_MAX 64
+struct claim_tokens {
+    pthread_mutex_t lock;
+    char token[CLAIM_RUNNERS_MAX][UUID_SIZE]; /* "": none */
+    bool owed; /* something failed: what is claimed and not run is to be given back */
+};
+/* Claims up to `limit` workflows and runs one after the other; `claimed` (may be NULL) is called
+ * before the first one, if there is one. First gives back what is owed. */
+enum error claim_and_run(const struct engine *engine, struct claim_tokens *tokens, size_t runner,
+                         struct db *db, int limit, void (*claimed)(void *context), void *context,
+                         struct failure *failure, int *ret_claimed) MUST_CHECK;
+enum error claim_give_back(const struct engine *engine, struct claim_tokens *tokens, struct db *db,
+                           struct failure *failure) MUST_CHECK;
 
 /* Calls the workflow function and settles how it ended; what is owed is still to be committed,
  * unless run->state is RUN_STOPPED. */

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -90,6 +91,7 @@ struct engine_workers *engine_workers_start(const struct engine *engine, int cou
     struct engine_workers *workers = calloc(1, sizeof *workers);
     pthread_condattr_t attributes;
     pthread_attr_t detached;
+    sigset_t all, before;
 
     if (!workers)
         abort();
@@ -104,6 +106,9 @@ struct engine_workers *engine_workers_start(const struct engine *engine, int cou
     pthread_condattr_destroy(&attributes);
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    /* signals are the main thread's */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (unsigned i = 0; i < workers->count; i++) {
         struct worker *worker = calloc(1, sizeof *worker);
         pthread_t thread;
@@ -118,6 +123,7 @@ struct engine_workers *engine_workers_start(const struct engine *engine, int cou
             free(worker);
         pthread_mutex_unlock(&workers->lock);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&detached);
     return workers;
 }

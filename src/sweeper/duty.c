@@ -131,35 +131,23 @@ static enum error duty_adopt(struct sweep *sweep, bool *ret_more, struct failure
     return run_counted(sweep, &call, COUNT_RECOVERED, SWEEP_BATCH, ret_more, failure);
 }
 
-/* Between two runs nothing is this executor's, so what is was left when a run broke: the database
- * went away after the claim, and this process lives, so nobody else would free it. */
-static enum error free_own(struct sweep *sweep, struct failure *failure)
-{
-    struct text self = text_of(sweep->engine.executor.id);
-    struct db_call call;
-    struct db_rows *rows;
-
-    if (!sweep->left_work)
-        return OK;
-    db_call_init(&call, sweep->arena, STATEMENT_WORKFLOW_RECOVER);
-    db_add_texts(&call, &self, 1);
-    enum error error = db_run(sweep->db, &call, failure, &rows);
-    if (error == OK) {
-        sweep->counts[COUNT_RECOVERED] += db_int(rows, 0, 0);
-        sweep->left_work = false;
-    }
-    return error;
-}
-
 static enum error duty_run(struct sweep *sweep, bool *ret_more, struct failure *failure)
 {
     int claimed = 0;
-    enum error error = free_own(sweep, failure);
+    int64_t ran, failed;
 
-    if (error != OK)
-        return error;
-    error = engine_run_queued(&sweep->engine, sweep->db, RUN_BATCH, failure, &claimed);
-    sweep->left_work = error != OK;
+    *ret_more = false;
+    if (!sweep->once && sweep->engine.options->sweeper_workers > 0) {
+        if (!sweep->workers)
+            sweep->workers =
+                engine_workers_start(&sweep->engine, (int)sweep->engine.options->sweeper_workers);
+        engine_workers_wake(sweep->workers);
+        engine_workers_counts(sweep->workers, &ran, &failed);
+        sweep->counts[COUNT_RAN] += ran;
+        sweep->counts[COUNT_FAILED] += failed;
+        return OK;
+    }
+    enum error error = engine_run_queued(&sweep->engine, sweep->db, RUN_BATCH, failure, &claimed);
 
     sweep->counts[COUNT_RAN] += claimed;
     *ret_more = claimed >= RUN_BATCH;

@@ -114,6 +114,7 @@ static int sweep_for_ever(struct sweep *sweep, const struct options *options)
         wait_for_work(&bell, clock_jitter_ms(pause));
     }
     notify_supervisor("STOPPING=1");
+    sweep_stop_workers(sweep);
     bell_close(&bell);
     return 0;
 }

@@ -13,11 +13,12 @@
 #include "gateway/schema.h"
 #include "workflow/registry.h"
 
-#define DUTIES_MAX   16
-#define REPEATS_MAX  50  /* of a duty whose batches come back full, before the next has its turn */
-#define ROUNDS_MAX   200 /* of a whole sweep with `all` */
-#define LOG_PATIENCE 3   /* a failure that another try may mend is logged from so many on */
-#define LOG_QUIET_MS 60000 /* the same duty's failure is not logged again within this time */
+#define DUTIES_MAX          16
+#define REPEATS_MAX         50 /* of a duty whose batches come back full, before the next has its turn */
+#define ROUNDS_MAX          200  /* of a whole sweep with `all` */
+#define LOG_PATIENCE        3    /* a failure that another try may mend is logged from so many on */
+#define WORKERS_PATIENCE_MS 3000 /* for what they run at the end; another sweeper runs the rest */
+#define LOG_QUIET_MS        60000 /* the same duty's failure is not logged again within this time */
 
 static int64_t due_at[DUTIES_MAX];
 static int64_t logged_at[DUTIES_MAX];
@@ -30,6 +31,13 @@ void sweep_init(struct sweep *sweep, const struct options *options,
     engine_init(&sweep->engine, options, workflow_definitions, EXECUTOR_SWEEPER);
     sweep->db = db_new(DB_POOLED);
     sweep->arena = arena_new();
+}
+
+void sweep_stop_workers(struct sweep *sweep)
+{
+    if (sweep->workers && !engine_workers_stop(sweep->workers, WORKERS_PATIENCE_MS))
+        log_event(LOG_WARN, "sweep.workers_left", LOG_INT("after_ms", WORKERS_PATIENCE_MS));
+    sweep->workers = NULL;
 }
 
 void sweep_release(struct sweep *sweep)
@@ -70,7 +78,7 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
 {
     const struct options *options = sweep->engine.options;
     struct db_tx *tx = db_tx_begin(sweep->db, sweep->arena);
-    struct db_call executor, version, attempts, ttl;
+    struct db_call executor, version, queue, attempts, ttl;
 
     executor_register_call(&executor, sweep->arena, &sweep->engine.executor, NULL, TEXT_NONE);
     db_tx_call(tx, &executor, NULL);
@@ -78,6 +86,9 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
     db_add_string(&version, options->app_name);
     db_add_string(&version, options->app_version);
     db_tx_call(tx, &version, NULL);
+    db_call_init(&queue, sweep->arena, STATEMENT_QUEUE_REGISTER);
+    db_add_string(&queue, options->app_name);
+    db_tx_call(tx, &queue, NULL);
     call_setting(&attempts, sweep->arena, "max_attempts", options->max_attempts);
     db_tx_call(tx, &attempts, NULL);
     call_setting(&ttl, sweep->arena, "message_ttl_ms", options->message_ttl_ms);
@@ -93,7 +104,6 @@ static enum error get_ready(struct sweep *sweep, struct failure *failure)
         return OK;
     if ((error = check_schema(sweep, failure)) == OK && (error = announce(sweep, failure)) == OK) {
         sweep->ready = true;
-        sweep->left_work = true;
         sweep->ready_since = clock_ms();
     }
     return error;

@@ -36,11 +36,11 @@ extern const char *const count_names[COUNT__MAX];
 struct sweep {
     struct engine engine;
     struct db *db;
+    struct engine_workers *workers;     /* who run workflows; NULL: this thread does, or none yet */
     struct arena *arena;                /* of the duty under way */
     const volatile sig_atomic_t *ended; /* looked at between two duties */
     int64_t counts[COUNT__MAX];
     bool ready;             /* the schema fits, this executor is known, the version registered */
-    bool left_work;         /* workflows may be this executor's that it does not run */
     int64_t ready_since;    /* clock_ms */
     bool away;              /* the database could not be used the last time */
     int64_t away_attempts;  /* since when, in tries */
@@ -61,6 +61,8 @@ extern const unsigned duty_count;
 void sweep_init(struct sweep *sweep, const struct options *options,
                 const volatile sig_atomic_t *ended);
 void sweep_release(struct sweep *sweep);
+/* Lets those who run workflows finish, for a moment. */
+void sweep_stop_workers(struct sweep *sweep);
 
 /* Goes through the duties once; with `all` without regard to their intervals, and again until
  * nothing more is found. Zeroes the counts first. Failures are logged. Returns the first one: the

@@ -479,6 +479,80 @@ static void test_a_workflow_that_kills_its_executors_ends(void **state)
     assert_int_equal(externals, 0);
 }
 
+/* One workflow waits outside for another one, which only another thread can run meanwhile. */
+static volatile int released;
+static enum error wait_outside(void)
+{
+    int64_t deadline = clock_ms() + 20000;
+
+    if (externals > 1) {
+        released = 1;
+        return OK;
+    }
+    while (!released && clock_ms() < deadline)
+        clock_sleep_ms(5);
+    return released ? OK : ERR_INTERNAL;
+}
+
+static void enqueue(const char *id)
+{
+    script(arena_printf(
+        arena,
+        "insert into dbos_system.workflow_status (workflow_uuid, status, name, queue_name, "
+        "serialization) values ('%s', 'ENQUEUED', 'threeKinds', '_dbos_internal_queue', "
+        "'portable_json')",
+        id));
+}
+
+static void test_workers_run_at_the_same_time(void **state)
+{
+    struct engine_workers *workers = engine_workers_start(&other, 3);
+    int64_t deadline = clock_ms() + 30000;
+    int64_t ran = 0, failed = 0, sum = 0;
+
+    (void)state;
+    in_external = wait_outside;
+    enqueue("w-long");
+    enqueue("w-short");
+    engine_workers_wake(workers);
+    while (sum < 2 && clock_ms() < deadline) {
+        clock_sleep_ms(20);
+        engine_workers_counts(workers, &ran, &failed);
+        assert_int_equal(failed, 0);
+        sum += ran;
+    }
+    assert_true(engine_workers_stop(workers, 5000));
+    assert_int_equal(sum, 2);
+    assert_status("w-long", "SUCCESS");
+    assert_status("w-short", "SUCCESS");
+}
+
+/* A worker that cannot go on gives back what it has, though its executor lives. */
+static void test_workers_give_back(void **state)
+{
+    struct engine_workers *workers = engine_workers_start(&other, 2);
+    int64_t deadline = clock_ms() + 30000;
+
+    (void)state;
+    in_external = database_away; /* for the first run */
+    enqueue("w-back");
+    while (externals < 2 && clock_ms() < deadline) {
+        struct db_rows *rows;
+        struct db_call call;
+
+        engine_workers_wake(workers);
+        clock_sleep_ms(50);
+        db_call_init(&call, arena, STATEMENT_WORKFLOW_WAKE);
+        db_add_string(&call, options.app_name);
+        db_add_int(&call, 10);
+        assert_int_equal(db_run(second, &call, &failure, &rows), OK);
+    }
+    assert_true(engine_workers_stop(workers, 5000));
+    assert_int_equal(externals, 2);
+    assert_status("w-back", "SUCCESS");
+    assert_steps("w-back", 3, three_names);
+}
+
 static int setup_all(void **state)
 {
     (void)state;
@@ -530,6 +604,8 @@ int main(void)
         cmocka_unit_test_setup(test_unreadable_input_fails_visibly, setup),
         cmocka_unit_test_setup(test_answers_a_native_client_in_its_form, setup),
         cmocka_unit_test_setup(test_a_workflow_that_kills_its_executors_ends, setup),
+        cmocka_unit_test_setup(test_workers_run_at_the_same_time, setup),
+        cmocka_unit_test_setup(test_workers_give_back, setup),
     };
 
     return cmocka_run_group_tests_name("engine", tests, setup_all, teardown_all);

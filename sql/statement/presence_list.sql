@@ -1,7 +1,8 @@
 -- name: presence_list
--- params: int8
+-- params: int8, int4
 -- rows: any
--- connections, the living first; one is suspect when its last sign of life is older than $1
+-- connections, the living first; one is suspect when its last sign of life is older than $1;
+-- at most $2 of them
 select
   x.executor_id, x.principal_id, x.host, x.client::text, x.started_at, x.seen_at,
   case
@@ -14,4 +15,4 @@ where x.kind = 'session'
   and x.principal_id is not null
   and (x.ended_at is null or x.ended_at > openclaw.now_ms() - 300000)
 order by x.ended_at nulls first, x.started_at desc
-limit 1000
+limit $2

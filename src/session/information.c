@@ -173,6 +173,7 @@ static bool presence_call(struct session *session, struct operation *operation,
 {
     db_call_init(ret_call, operation->arena, STATEMENT_PRESENCE_LIST);
     db_add_int(ret_call, session->options->executor_lease_ms);
+    db_add_int(ret_call, PRESENCE_MAX);
     return true;
 }
 

@@ -39,6 +39,8 @@
 #define AGENT_WAIT_DEFAULT_MS 600000
 #define WAIT_MAX_MS           3600000
 #define SUBSCRIPTIONS_MAX     16
+#define SNAPSHOT_PRESENCE_MAX 32   /* connections in hello-ok: it is sent to each newcomer */
+#define PRESENCE_MAX          1000 /* in the answer of system-presence */
 #define PULLS_MAX             16
 #define CLAIM_BYTES           1048576 /* what one claim should bring at most, as far as can be foreseen */
 #define CLAIM_FIRST           8       /* messages, while their size is unknown */

@@ -154,9 +154,18 @@ if [ -f "$sample" ]; then
         case $name in PG*) continue ;; esac
         echo "$options" | grep -qx "$name" || echo "$sample: $name is not an option"
     done | report 'the sample has only options'
+    # OPTION_x(field, "NAME", default, …): what the sample shows behind a # is the default
+    sed -n 's/^OPTION_[TIC][A-Z]*([a-z_]*, "\([A-Z_]*\)", "\{0,1\}\([^",]*\)"\{0,1\}, .*/\1=\2/p' \
+        src/base/option.def | while IFS='=' read -r name default; do
+        shown=$(sed -n "s/^# \{0,1\}$name=//p" "$sample" | sed -n "1s/[\"']//g;1p")
+        if grep -qE "^# ?$name=" "$sample" && [ "$shown" != "$default" ]; then
+            echo "$sample: $name=$shown, but the default is '$default'"
+        fi
+    done | report 'the sample shows the defaults'
 else
     skip 'every option is in the sample' "no $sample yet"
     skip 'the sample has only options' "no $sample yet"
+    skip 'the sample shows the defaults' "no $sample yet"
 fi
 
 # Written so that the patterns do not find this file.

@@ -171,5 +171,7 @@ int master_run(const struct options *options, const struct listener *listener)
         wait_ms = start_due(&master);
         number = wait_signal(&master, wait_ms);
     } while (number != SIGTERM && number != SIGINT);
-    return stop(&master);
+    number = stop(&master);
+    free(master.slots);
+    return number;
 }

@@ -168,7 +168,7 @@ def many_at_once(http, alice):
         thread.start()
     for thread in threads:
         thread.join()
-    tap.equal(set(answers), {200}, "and six of a megabyte")
+    tap.ok(set(answers) <= {200, 503}, "and six of a megabyte, or too much at once", answers)
     time.sleep(0.5)
     for pid in http.workers():
         with open(f"/proc/{pid}/status", encoding="ascii") as file:

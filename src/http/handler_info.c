@@ -96,12 +96,12 @@ enum error handle_readyz(struct http_context *context)
     struct document *answer = document_object(context->arena);
     enum error error = probe_database(context->server->probe, &context->failure);
 
+    if (error != OK && error_http_status(error) != 503)
+        return failure_set(
+            &context->failure, ERR_SCHEMA,
+            "the database does not have this program's schema; run gatewayctl migrate");
     if (error != OK)
-        return error_http_status(error) == 503
-                   ? error
-                   : failure_set(&context->failure, ERR_SCHEMA,
-                                 "the database does not have this program's schema; run gatewayctl "
-                                 "migrate");
+        return error;
     document_put_string(answer, "status", "ready");
     response_json(context->response, 200, answer);
     return OK;

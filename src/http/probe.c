@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "db/statement.h"
+#include "gateway/schema.h"
 
 struct probe {
     struct http_server *server;
@@ -59,14 +59,10 @@ static enum error examine(struct probe *probe, struct failure *failure)
     struct db_call call;
     enum error error;
 
-    db_call_init(&call, arena, STATEMENT_SETTING_GET);
-    db_add_string(&call, "dbos_schema");
+    schema_check_call(&call, arena);
     error = ask(probe->db, &call, failure, &rows);
-    if (error == OK && (db_rows_count(rows) == 0 ||
-                        !text_is(db_text(rows, 0, 0), probe->server->options->dbos_schema)))
-        error =
-            failure_set(failure, ERR_SCHEMA,
-                        "the database was migrated for another DBOS_SCHEMA; run gatewayctl doctor");
+    if (error == OK)
+        error = schema_check_result(rows, failure);
     db_close(probe->db);
     arena_free(arena);
     return error;

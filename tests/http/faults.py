@@ -350,6 +350,13 @@ def starting_without(gateway, alice):
         tap.equal(code_of(http.get("/readyz")), (503, "SCHEMA_MISMATCH"), "another schema is not ready")
         tap.equal(http.get("/health").status, 503, "nor healthy")
     gateway.execute("alter table openclaw.setting_gone rename to setting;")
+    gateway.execute("update openclaw.setting set value = 'older' where name = 'functions_digest';")
+    with Responder(gateway.cluster, {"HTTP_THREADS": 4}) as http:
+        answer = http.get("/readyz")
+        tap.equal(code_of(answer), (503, "SCHEMA_MISMATCH"), "nor are other functions")
+        tap.ok("gatewayctl migrate" in answer.json()["detail"], "and it says what to do")
+        answer = http.post("/messages", {"to": "bob", "content": 1}, token=alice)
+        tap.equal(answer.status, 200, "though what works goes on")
 
 
 def main():

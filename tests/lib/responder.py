@@ -27,7 +27,6 @@ import tempfile
 import time
 
 import fastcgi
-import schema
 from cluster import Cluster
 
 BUILD = os.environ.get("abs_top_builddir", ".")
@@ -43,7 +42,12 @@ class Gateway:
     def __init__(self, settings=None):
         self.cluster = Cluster(settings)
         self.cluster.create_database("gateway")
-        schema.install(self.cluster, "gateway")
+        subprocess.run(
+            [os.path.join(BUILD, "gatewayctl"), "migrate"],
+            env={**self.cluster.environment("gateway"), "GATEWAY_ENV": "/dev/null"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
     def __enter__(self):
         return self

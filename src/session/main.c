@@ -4,7 +4,6 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,16 +16,6 @@ static const char usage[] =
     "\n"
     "Speaks the gateway's WebSocket protocol on standard input and output. websocketd starts it,\n"
     "one for each connection: websocketd … openclaw-gateway-session\n";
-
-/* A copy, because the variable is removed: nothing that this process starts or logs needs it. */
-static struct text take_environment(const char *name)
-{
-    const char *value = getenv(name);
-    char *copy = value != NULL ? strdup(value) : NULL;
-
-    (void)unsetenv(name);
-    return text_of(copy);
-}
 
 /* Behind a proxy on this machine the client is the last hop the proxy named; what a client writes
  * into that header itself stands before it. */
@@ -59,12 +48,12 @@ int main(int argc, char **argv)
         return 64;
     }
     peer = (struct peer){
-        .authorization = take_environment("HTTP_AUTHORIZATION"),
-        .subprotocols = take_environment("HTTP_SEC_WEBSOCKET_PROTOCOL"),
-        .origin = take_environment("HTTP_ORIGIN"),
-        .query = take_environment("QUERY_STRING"),
-        .remote = remote_address(take_environment("REMOTE_ADDR"),
-                                 take_environment("HTTP_X_FORWARDED_FOR")),
+        .authorization = text_of(getenv("HTTP_AUTHORIZATION")),
+        .subprotocols = text_of(getenv("HTTP_SEC_WEBSOCKET_PROTOCOL")),
+        .origin = text_of(getenv("HTTP_ORIGIN")),
+        .query = text_of(getenv("QUERY_STRING")),
+        .remote = remote_address(text_of(getenv("REMOTE_ADDR")),
+                                 text_of(getenv("HTTP_X_FORWARDED_FOR"))),
     };
     log_open("openclaw-gateway-session", (enum log_level)options.log_level);
     db_configure(&options);

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A session without a process and without a database: it is fed bytes, time and answers, and what
+ * it puts out and asks for is looked at.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "session/session.h"
+#include "session/state.h"
+#include "workflow/registry.h"
+
+#define CONNECT                                                                                    \
+    "{\"type\":\"req\",\"id\":\"c\",\"method\":\"connect\",\"params\":{\"minProtocol\":3,"         \
+    "\"maxProtocol\":4,\"client\":{\"id\":\"test\",\"version\":\"1\",\"platform\":\"x\","          \
+    "\"mode\":\"test\"}}}\n"
+#define PING(id) "{\"type\":\"req\",\"id\":\"" id "\",\"method\":\"ping\"}"
+#define SEND(key)                                                                                  \
+    "{\"type\":\"req\",\"id\":\"" key "\",\"method\":\"send\",\"params\":{\"to\":\"bob\","         \
+    "\"message\":\"m\",\"idempotencyKey\":\"" key "\"}}\n"
+
+struct fixture {
+    struct options options;
+    struct engine engine;
+    struct peer peer;
+    struct session *session;
+    int64_t now;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+
+    assert_non_null(fixture);
+    assert_int_equal(setenv("AUTH_MODE", "none", 1), 0);
+    assert_int_equal(options_load(&fixture->options, "/dev/null", stderr), OK);
+    engine_init(&fixture->engine, &fixture->options, workflow_definitions, EXECUTOR_SESSION);
+    fixture->now = 1000000;
+    fixture->session = session_new(&fixture->engine, &fixture->peer, fixture->now);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    session_free(fixture->session);
+    free(fixture);
+    return 0;
+}
+
+static void feed(struct fixture *fixture, const char *text)
+{
+    session_input(fixture->session, text_of(text), fixture->now);
+}
+
+/* What was put out since the last time; the client takes all of it. */
+static const char *taken(struct fixture *fixture)
+{
+    static char output[65536];
+    struct text text = session_output(fixture->session);
+
+    assert_true(text.len < sizeof(output));
+    memcpy(output, text.data, text.len);
+    output[text.len] = '\0';
+    session_written(fixture->session, text.len, fixture->now);
+    return output;
+}
+
+static void later(struct fixture *fixture, int64_t ms)
+{
+    fixture->now += ms;
+    session_advance(fixture->session, fixture->now);
+}
+
+static void answer(struct fixture *fixture, enum error error)
+{
+    struct failure failure = {.error = error};
+
+    session_answer(fixture->session, error, &failure, NULL, fixture->now);
+}
+
+/* The next call is that statement. */
+static void assert_call(struct fixture *fixture, enum statement statement)
+{
+    const struct db_call *call = session_call(fixture->session, fixture->now);
+
+    assert_non_null(call);
+    assert_int_equal(call->statement, statement);
+}
+
+static void open_session(struct fixture *fixture)
+{
+    (void)taken(fixture);
+    feed(fixture, CONNECT);
+    assert_call(fixture, STATEMENT_EXECUTOR_REGISTER);
+    answer(fixture, OK);
+    assert_call(fixture, STATEMENT_PRESENCE_LIST);
+    answer(fixture, ERR_UNAVAILABLE); /* it goes without */
+    assert_non_null(strstr(taken(fixture), "hello-ok"));
+    later(fixture, RETRY_MAX_MS);
+}
+
+static void the_challenge_comes_at_once_and_the_database_is_left_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *output = taken(fixture);
+
+    assert_non_null(strstr(output, "connect.challenge"));
+    assert_int_equal(output[strlen(output) - 1], '\n');
+    assert_null(session_call(fixture->session, fixture->now));
+    assert_false(session_wants_bell(fixture->session));
+    later(fixture, fixture->options.handshake_timeout_ms - 1);
+    assert_string_equal(taken(fixture), "");
+    later(fixture, 1);
+    assert_non_null(strstr(taken(fixture), "shutdown"));
+    assert_true(session_over(fixture->session));
+}
+
+static void a_frame_may_be_cut_anywhere(void **state)
+{
+    static const char frames[] =
+        "  {\"type\":\n\"req\", \"id\":\"a}{\\\"\",\n\"method\":\"ping\"}\n" PING("b");
+    struct fixture *fixture = *state;
+
+    open_session(fixture);
+    for (size_t cut = 1; cut < sizeof(frames) - 1; cut++) {
+        const char *output;
+
+        session_input(fixture->session, (struct text){frames, cut}, fixture->now);
+        session_input(fixture->session, (struct text){frames + cut, sizeof(frames) - 1 - cut},
+                      fixture->now);
+        output = taken(fixture);
+        assert_non_null(strstr(output, "\"id\":\"a}{\\\"\",\"ok\":true"));
+        assert_non_null(strstr(output, "\"id\":\"b\",\"ok\":true"));
+    }
+}
+
+static void the_id_of_a_bad_frame_is_guessed(void **state)
+{
+    static const struct {
+        const char *frame, *id;
+    } rows[] = {
+        {"{\"id\":\"x\",}", "x"},
+        {"{\"a\":{\"id\":\"inner\"},\"id\" : \"outer\"", "outer"},
+        {"{\"a\":\"id\",\"id\":\"x\"", "x"},
+        {"{\"a\":\"\\\"id\\\":\\\"no\\\"\"", NULL},
+        {"[\"id\",\"x\"]", NULL},
+        {"{\"id\":\"\"}", NULL},
+        {"{\"id\":\"unfinished", NULL},
+        {"{\"id\":7}", NULL},
+        {"{\"id\":\"\xff\"}", NULL},
+        {"{\"id\":\"a\\u0041\"}", NULL},
+        {"", NULL},
+    };
+    struct arena *arena = arena_new();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct text id = frame_id_guess(arena, text_of(rows[i].frame));
+
+        if (rows[i].id == NULL)
+            assert_null(id.data);
+        else
+            assert_text(id, rows[i].id);
+    }
+    arena_free(arena);
+}
+
+static void what_was_read_meanwhile_goes_together(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct db_call *call;
+
+    open_session(fixture);
+    feed(fixture, SEND("k1"));
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    feed(fixture, SEND("k2") SEND("k3") SEND("k4"));
+    answer(fixture, ERR_INTERNAL);
+    assert_non_null(strstr(taken(fixture), "\"id\":\"k1\",\"ok\":false"));
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    assert_int_equal(call->statement, STATEMENT_WORKFLOW_COMMIT);
+    assert_non_null(strstr(call->values[6], "k2"));
+    assert_non_null(strstr(call->values[6], "k4"));
+    answer(fixture, ERR_INTERNAL);
+    assert_null(session_call(fixture->session, fixture->now));
+}
+
+static void an_answer_that_was_lost_is_asked_for_again(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct db_call *call;
+    char tokens[256];
+
+    open_session(fixture);
+    feed(fixture, SEND("k1"));
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    (void)snprintf(tokens, sizeof(tokens), "%s", call->values[9]);
+    answer(fixture, ERR_IN_DOUBT);
+    assert_string_equal(taken(fixture), "");
+    assert_null(session_call(fixture->session, fixture->now)); /* not at once */
+    later(fixture, RETRY_FIRST_MS * 2);
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    assert_string_equal(call->values[9], tokens); /* the same start */
+    later(fixture, fixture->options.db_timeout_ms);
+    answer(fixture, ERR_UNAVAILABLE);
+    assert_non_null(strstr(taken(fixture), "\"code\":\"IN_DOUBT\"")); /* it may have been done */
+}
+
+static void without_a_database_requests_are_answered_in_time(void **state)
+{
+    struct fixture *fixture = *state;
+    int64_t begun = fixture->now;
+    bool answered = false;
+
+    open_session(fixture);
+    begun = fixture->now;
+    feed(fixture, SEND("k1"));
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    answer(fixture, ERR_UNAVAILABLE);
+    feed(fixture, SEND("k2"));
+    while (!answered && fixture->now < begun + 60000) {
+        int64_t deadline = session_deadline(fixture->session);
+
+        assert_true(deadline > fixture->now ||
+                    session_call(fixture->session, fixture->now) != NULL);
+        if (deadline > fixture->now)
+            later(fixture, deadline - fixture->now);
+        else
+            answer(fixture, ERR_UNAVAILABLE);
+        answered = strstr(taken(fixture), "\"id\":\"k1\",\"ok\":false") != NULL;
+    }
+    assert_true(answered);
+    assert_true(fixture->now <= begun + fixture->options.db_timeout_ms + RETRY_MAX_MS * 2);
+    feed(fixture, PING("p"));
+    assert_non_null(strstr(taken(fixture), "\"id\":\"p\",\"ok\":true"));
+}
+
+static void who_takes_nothing_is_given_up(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_session(fixture);
+    feed(fixture, PING("p"));
+    later(fixture, fixture->options.write_timeout_ms - 1);
+    assert_false(session_over(fixture->session));
+    later(fixture, 1);
+    assert_int_equal(session_output(fixture->session).len, 0);
+    assert_call(fixture, STATEMENT_EXECUTOR_REAP); /* what it held goes back */
+    answer(fixture, OK);
+    assert_true(session_over(fixture->session));
+}
+
+static void ticks_come_while_nothing_happens(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_session(fixture);
+    for (int i = 0; i < 3; i++) {
+        later(fixture, fixture->options.tick_interval_ms);
+        assert_non_null(strstr(taken(fixture), "\"event\":\"tick\""));
+    }
+}
+
+static void the_end_gives_back_and_says_goodbye(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *output;
+
+    open_session(fixture);
+    feed(fixture, SEND("k1"));
+    session_stop(fixture->session, "for a test", fixture->now);
+    output = taken(fixture);
+    assert_non_null(strstr(output, "\"id\":\"k1\",\"ok\":false"));
+    assert_non_null(strstr(output, "for a test"));
+    assert_false(session_over(fixture->session));
+    assert_call(fixture, STATEMENT_EXECUTOR_REAP);
+    answer(fixture, ERR_UNAVAILABLE); /* then the sweeper does it */
+    assert_true(session_over(fixture->session));
+    feed(fixture, PING("p"));
+    assert_string_equal(taken(fixture), "");
+}
+
+static void a_database_that_hangs_does_not_hold_the_end(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_session(fixture);
+    feed(fixture, SEND("k1"));
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    session_left(fixture->session, fixture->now);
+    assert_false(session_over(fixture->session));
+    later(fixture, LEFT_GRACE_MS);
+    assert_true(session_over(fixture->session));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(the_challenge_comes_at_once_and_the_database_is_left_alone),
+        TEST(a_frame_may_be_cut_anywhere),
+        TEST(the_id_of_a_bad_frame_is_guessed),
+        TEST(what_was_read_meanwhile_goes_together),
+        TEST(an_answer_that_was_lost_is_asked_for_again),
+        TEST(without_a_database_requests_are_answered_in_time),
+        TEST(who_takes_nothing_is_given_up),
+        TEST(ticks_come_while_nothing_happens),
+        TEST(the_end_gives_back_and_says_goodbye),
+        TEST(a_database_that_hangs_does_not_hold_the_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

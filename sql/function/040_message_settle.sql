@@ -56,6 +56,7 @@ begin
     update openclaw.inbox i
     set state = p_state,
       handed = i.handed or p_state = 'acked',
+      reason = case when p_state <> 'acked' then p_reason end,
       due_at = v_now
     from unnest(p_seq, p_delivery, p_response) as g (seq, delivery, response)
     where i.inbox_seq = g.seq

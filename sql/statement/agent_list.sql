@@ -15,7 +15,8 @@ select
     select
     from openclaw.subscription s
     where s.agent_id = a.agent_id
-  )
+  ),
+  a.allow_from
 from openclaw.agent a
 join openclaw.principal p on p.principal_id = a.agent_id
 where $1::text is null or a.agent_id = $1

@@ -132,7 +132,7 @@ static enum error must_exist(struct ctl *ctl, const char *name, struct failure *
 /* ---- one transaction ---------------------------------------------------------------------------
  */
 
-static const char *who(struct arena *arena)
+const char *ctl_who(struct arena *arena)
 {
     struct passwd entry, *found = NULL;
     char buffer[4096];
@@ -146,7 +146,7 @@ static void call_audit(struct db_call *call, struct arena *arena, const char *ac
                        const char *subject)
 {
     db_call_init(call, arena, STATEMENT_AUDIT_ADD);
-    db_add_string(call, who(arena));
+    db_add_string(call, ctl_who(arena));
     db_add_string(call, act);
     db_add_string(call, subject);
     db_add_null(call);
@@ -239,7 +239,7 @@ static enum error provision(struct ctl *ctl, const char *name, const char *workf
     document_put_string(input, "agentId", name);
     const struct workflow_start start = {.definition = workflow_provision_agent,
                                          .id = text_of(workflow_id),
-                                         .principal = text_of(who(ctl->arena)),
+                                         .principal = text_of(ctl_who(ctl->arena)),
                                          .input = input};
     do
         error = engine_start(&engine, ctl->db, ctl->arena, &start, failure, &outcome);
@@ -351,6 +351,85 @@ enum error ctl_agent_revoke(struct ctl *ctl, struct failure *failure)
     return OK;
 }
 
+static struct document *allow_document(const struct ctl *ctl, struct db_rows *rows, size_t row)
+{
+    struct document *list = document_array(ctl->arena);
+    size_t count;
+
+    if (db_is_null(rows, row, 8))
+        return document_null(ctl->arena);
+    struct text *names = db_texts(rows, row, 8, &count);
+    for (size_t i = 0; i < count; i++)
+        document_append(list, document_from_text(ctl->arena, names[i]));
+    return list;
+}
+
+/* "*" is everybody, which is no list; "-" nobody, which is an empty one. */
+static enum error parse_allow(const char *list, struct text *ret_names, size_t *ret_count,
+                              bool *ret_everybody, struct failure *failure)
+{
+    size_t count = 0;
+
+    *ret_everybody = strcmp(list, "*") == 0;
+    *ret_count = 0;
+    if (*ret_everybody || strcmp(list, "-") == 0)
+        return OK;
+    for (const char *at = list; *at; at += strspn(at, ", ")) {
+        struct text name = {at, strcspn(at, ", ")};
+        if (!text_is_agent_id(name) || count == AGENT_ALLOW_MAX)
+            return failure_set(failure, ERR_INVALID_REQUEST,
+                               "--allow is a list of at most %d names, or * for everybody, or - "
+                               "for nobody; \"%.*s\" is no name",
+                               AGENT_ALLOW_MAX, (int)(name.len > 64 ? 64 : name.len), at);
+        ret_names[count++] = name;
+        at += name.len;
+    }
+    if (count == 0)
+        return failure_set(failure, ERR_INVALID_REQUEST, "--allow: no name is given");
+    *ret_count = count;
+    return OK;
+}
+
+enum error ctl_agent_set(struct ctl *ctl, struct failure *failure)
+{
+    const char *agent = ctl_operand(ctl, 0);
+    const char *name = ctl_flag(ctl, FLAG_NAME), *allow = ctl_flag(ctl, FLAG_ALLOW);
+    struct text allowed[AGENT_ALLOW_MAX];
+    struct db_rows *changed = NULL;
+    struct db_call set, audit;
+    bool everybody = true;
+    size_t count = 0;
+    enum error error;
+
+    if (!name && !allow)
+        return failure_set(failure, ERR_INVALID_REQUEST, "nothing to set; give --name or --allow");
+    if (name && strlen(name) > NAME_MAX_BYTES)
+        return failure_set(failure, ERR_TOO_LARGE, "--name: at most %d bytes", NAME_MAX_BYTES);
+    if (allow && (error = parse_allow(allow, allowed, &count, &everybody, failure)) != OK)
+        return error;
+    db_call_init(&set, ctl->arena, STATEMENT_AGENT_SET);
+    db_add_string(&set, agent);
+    db_add_bool(&set, name != NULL);
+    db_add_string(&set, name);
+    db_add_bool(&set, allow != NULL);
+    if (everybody)
+        db_add_null(&set);
+    else
+        db_add_texts(&set, allowed, count);
+    if ((error = must_exist(ctl, agent, failure)) != OK)
+        return error;
+    struct db_tx *tx = db_tx_begin(ctl->db, ctl->arena);
+    db_tx_call(tx, &set, &changed);
+    call_audit(&audit, ctl->arena, "agent.set", agent);
+    db_tx_call(tx, &audit, NULL);
+    if ((error = db_tx_commit(tx, failure)) != OK)
+        return error;
+    if (db_rows_count(changed) == 0)
+        return failure_set(failure, ERR_NOT_FOUND, "%.80s is no agent", agent);
+    ctl_print_object(ctl, document_put_string(document_object(ctl->arena), "changed", agent));
+    return OK;
+}
+
 enum error ctl_agent_list(struct ctl *ctl, struct failure *failure)
 {
     static const struct column columns[] = {{"id", "AGENT"},         {"name", "NAME"},
@@ -381,6 +460,7 @@ enum error ctl_agent_list(struct ctl *ctl, struct failure *failure)
         document_put_bool(agent, "connected", db_bool(rows, i, 7));
         document_put_int(agent, "tokens", db_int(rows, i, 6));
         document_put(agent, "scopes", scopes);
+        document_put(agent, "allowFrom", allow_document(ctl, rows, i));
         document_put(agent, "createdAt", ctl_time(ctl, rows, i, 4));
         document_append(agents, agent);
     }

@@ -23,6 +23,9 @@ const struct flag_row flag_rows[FLAG__MAX] = {
     [FLAG_PRINCIPAL] = {"--principal", "NAME", "only those that this principal started"},
     [FLAG_SINCE] = {"--since", "TIME", "only those started within this time"},
     [FLAG_LIMIT] = {"--limit", "N", "at most so many, 1 to 1000 (50)"},
+    [FLAG_INBOX] = {"--inbox", "NAME", "only of this agent's inbox"},
+    [FLAG_ALLOW] = {"--allow", "LIST",
+                    "who may write to it, separated by commas; * everybody, - nobody"},
 };
 
 static enum error parse_flag(struct arguments *arguments, const char *argument, const char *next,

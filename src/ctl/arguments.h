@@ -27,6 +27,8 @@ enum flag {
     FLAG_PRINCIPAL,
     FLAG_SINCE,
     FLAG_LIMIT,
+    FLAG_INBOX,
+    FLAG_ALLOW,
     FLAG__MAX
 };
 #define TAKES(flag) (1u << (flag))

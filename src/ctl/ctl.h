@@ -41,6 +41,7 @@ enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
 
 enum error ctl_migrate(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_add(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_agent_set(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_rotate(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_revoke(struct ctl *ctl, struct failure *failure) MUST_CHECK;
@@ -49,7 +50,14 @@ enum error ctl_workflow_list(struct ctl *ctl, struct failure *failure) MUST_CHEC
 enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_steps(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_events(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_redrive(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_purge(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_doctor(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+
+/* Who runs this program, for the audit: "os:NAME". */
+const char *ctl_who(struct arena *arena);
 
 /* ---- output.c ---------------------------------------------------------------------------------
  */

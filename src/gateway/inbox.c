@@ -122,8 +122,8 @@ static struct document *foreign_content(struct arena *arena, struct text seriali
     return value;
 }
 
-static void read_message(struct arena *arena, struct text agent, struct text serialization,
-                         struct text message, struct delivery *delivery)
+void delivery_read_message(struct arena *arena, struct text agent, struct text serialization,
+                           struct text message, struct delivery *delivery)
 {
     struct document *envelope = NULL;
 
@@ -167,7 +167,7 @@ enum error inbox_claim_result(struct arena *arena, struct text agent, struct db_
         delivery->accepted_at = db_int(rows, row, 13);
         delivery->expires_at = db_int(rows, row, 14);
         delivery->lease_expires_at = db_int(rows, row, 15);
-        read_message(arena, agent, db_text(rows, row, 7), db_text(rows, row, 8), delivery);
+        delivery_read_message(arena, agent, db_text(rows, row, 7), db_text(rows, row, 8), delivery);
     }
     error = db_rows_error(rows, failure);
     if (error)

@@ -52,6 +52,9 @@ void inbox_claim_call(struct db_call *call, struct arena *arena, struct text age
 enum error inbox_claim_result(struct arena *arena, struct text agent, struct db_rows *rows,
                               struct failure *failure, struct delivery **ret_deliveries,
                               size_t *ret_count, int64_t *ret_next_due_ms) MUST_CHECK;
+/* Fills in what the message itself says; delivery->from must be set. */
+void delivery_read_message(struct arena *arena, struct text agent, struct text serialization,
+                           struct text message, struct delivery *delivery);
 /* The frame's payload and the HTTP element: every field of `event inbox.message`. */
 struct document *delivery_document(struct arena *arena, const struct delivery *delivery);
 

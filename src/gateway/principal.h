@@ -20,6 +20,8 @@ enum scope {
     SCOPE_OPERATOR = 1 << 5         /* "operator": everything, of everybody */
 };
 
+#define AGENT_ALLOW_MAX 1000 /* names on an agent's list of who may write to it */
+
 struct principal {
     char id[AGENT_ID_MAX + 1];
     unsigned scopes; /* of enum scope */

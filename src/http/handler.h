@@ -22,6 +22,10 @@ http_handler handle_agent_list, handle_agent_get;
 /* handler_inbox.c */
 http_handler handle_inbox_pull, handle_inbox_ack, handle_inbox_nack, handle_inbox_extend;
 
+/* handler_dead_letters.c */
+http_handler handle_dead_letter_list, handle_dead_letter_get, handle_dead_letter_redrive,
+    handle_dead_letter_purge;
+
 /* What several handlers need. */
 
 /* Runs a call and reads nothing: rows in *ret_rows; fills context->failure. */

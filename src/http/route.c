@@ -47,6 +47,14 @@ const struct http_route http_routes[] = {
      handle_inbox_nack},
     {HTTP_POST, "/agents/:id/inbox/extend", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
      handle_inbox_extend},
+
+    {HTTP_GET, "/dead-letters", ACCESS_PRINCIPAL, 0, BODY_NONE, "inbox cursor limit",
+     handle_dead_letter_list},
+    {HTTP_GET, "/dead-letters/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_dead_letter_get},
+    {HTTP_DELETE, "/dead-letters/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL,
+     handle_dead_letter_purge},
+    {HTTP_POST, "/dead-letters/:id/redrive", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL,
+     handle_dead_letter_redrive},
     {.path = NULL},
 };
 

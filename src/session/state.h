@@ -10,7 +10,7 @@
  *   operation.c   the queue of database operations, one at a time, and retrying
  *   sending.c     messages that the client sends;  waiting.c  those it waits for
  *   delivery.c    what is out at the client;  inbox.c  what the client says about it
- *   pull.c        the inbox without pushes
+ *   pull.c        the inbox without pushes;  dead_letters.c  what came to a bad end
  *   information.c, workflow_methods.c   the methods that only tell
  */
 #ifndef OPENCLAW_SESSION_STATE_H
@@ -340,6 +340,8 @@ bool request_inbox(struct session *session, struct request *request, struct text
 /* delivery.c, inbox.c, pull.c */
 method_handler method_inbox_subscribe, method_inbox_unsubscribe, method_inbox_ack,
     method_inbox_nack, method_inbox_extend, method_inbox_pull, method_inbox_stats;
+/* dead_letters.c */
+method_handler method_dead_list, method_dead_show, method_redrive, method_purge;
 struct subscription *subscription_find(struct session *session, struct text agent);
 struct subscription *subscription_add(struct session *session, struct text agent);
 void subscription_remove(struct session *session, struct subscription *subscription);

@@ -253,7 +253,7 @@ class World:
         cluster.skip_without("initdb", "psql", *(["pgbouncer"] if bouncer else []))
         self.cluster = cluster.Cluster()
         self.cluster.create_database("gateway")
-        schema.install(self.cluster, "gateway")
+        self.install()
         self.server = cluster.Bouncer(self.cluster) if bouncer else self.cluster
         self.runtime = tempfile.mkdtemp(prefix="ocgs-")
         self.tokens = {}
@@ -266,6 +266,9 @@ class World:
             " values ('root', 'operator', array['operator'])"
         )
         self.tokens["root"] = self.token("root")
+
+    def install(self):
+        schema.install(self.cluster, "gateway")
 
     def __enter__(self):
         return self

@@ -3,6 +3,7 @@
 
 #include <fcgiapp.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,14 @@ static ptrdiff_t read_body(void *context, char *ret_bytes, size_t size)
     int got = FCGX_GetStr(ret_bytes, size < INT_MAX ? (int)size : INT_MAX, in);
 
     return got == 0 && FCGX_GetError(in) != 0 ? -1 : got;
+}
+
+/* The web server closes the connection when its client has gone; it does not half-close it. */
+static bool is_gone(void *context)
+{
+    struct pollfd fd = {.fd = ((FCGX_Request *)context)->ipcFd};
+
+    return poll(&fd, 1, 0) == 1 && (fd.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 static bool put(FCGX_Stream *out, struct text text)
@@ -81,6 +90,8 @@ static void answer(struct http_server *server, FCGX_Request *connection, struct 
 
     response_init(&response, arena);
     parsed = request_parse(arena, variable, connection, &context.failure, &request);
+    request.is_gone = is_gone;
+    request.is_gone_context = connection;
     route_answer(&context, parsed, read_body, connection);
     if (!write_response(connection, &request, &response))
         log_event(LOG_DEBUG, "http.gone", LOG_TEXT("request", request.id));
@@ -102,14 +113,14 @@ void fastcgi_serve(struct http_server *server, int connection, struct arena *are
         abort();
     fastcgi.ipcFd = connection;
     fastcgi.keepConnection = 1;
+    /* Closed without a polite half-close that waits for the peer's end: the whole request was read,
+     * or the peer is none to be polite to. */
+    fastcgi.detached = 1;
     if (FCGX_Accept_r(&fastcgi) != 0) {
         log_event(LOG_DEBUG, "http.bad_connection", LOG_INT("fd", connection));
         FCGX_Free(&fastcgi, 1);
         return;
     }
-    /* Without a polite half-close, which waits for the peer's end with select(2), made for 1024
-     * descriptors: the whole request was read, so nothing is reset. */
-    fastcgi.detached = 1;
     fastcgi.keepConnection = 0;
     answer(server, &fastcgi, arena);
     FCGX_Finish_r(&fastcgi);

@@ -10,7 +10,9 @@
 #include "http/waiting_room.h"
 
 #define PULL_DEFAULT  10
-#define PULL_WAIT_MAX 30 /* seconds */
+#define PULL_PORTION  10      /* messages claimed by one call */
+#define PULL_BYTES    1048576 /* an answer that has so many takes no further portion */
+#define PULL_WAIT_MAX 30      /* seconds */
 
 /* Somebody else's inbox looks the same as none. */
 static enum error check_inbox(struct http_context *context)
@@ -27,8 +29,10 @@ static enum error check_inbox(struct http_context *context)
 struct pull {
     struct http_server *server;
     struct arena *arena;
-    struct delivery *deliveries;
+    struct text *ids; /* of the deliveries in the answer */
     size_t count;
+    struct document *messages;
+    size_t bytes; /* of them */
 };
 
 /* Only what was written to the web server counts as an attempt. Where this is lost, the lease ends
@@ -36,35 +40,61 @@ struct pull {
 static void note_handed(void *argument)
 {
     struct pull *pull = argument;
-    struct text *ids = arena_array(pull->arena, pull->count, sizeof(*ids));
     struct failure failure = {.error = OK};
     struct db_rows *rows;
     struct db_call call;
 
-    for (size_t i = 0; i < pull->count; i++)
-        ids[i] = pull->deliveries[i].delivery_id;
-    inbox_handed_call(&call, pull->arena, ids, pull->count);
+    inbox_handed_call(&call, pull->arena, pull->ids, pull->count);
     if (http_database_run(pull->server, &call, &failure, &rows) != OK ||
         inbox_handed_result(&pull->server->engine, pull->arena, rows, &failure) != OK)
         log_failure("inbox.handed", &failure);
 }
 
-static enum error claim(struct http_context *context, struct pull *pull, int64_t max,
-                        int64_t lease_ms)
+/* One portion; *ret_count of them were there. */
+static enum error claim_portion(struct http_context *context, struct pull *pull, int64_t limit,
+                                int64_t lease_ms, size_t *ret_count)
 {
     /* Not this process but the client holds the lease: it outlives our restart. */
     const char *holder = arena_printf(context->arena, "http:%s", context->principal.id);
+    struct delivery *deliveries;
     struct db_rows *rows;
     struct db_call call;
     int64_t next_due;
     enum error error;
 
-    inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, max, lease_ms);
+    inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, limit, lease_ms);
     error = handler_run(context, &call, &rows);
+    if (error == OK)
+        error = inbox_claim_result(context->arena, context->params[0], rows, &context->failure,
+                                   &deliveries, ret_count, &next_due);
     if (error != OK)
         return error;
-    return inbox_claim_result(context->arena, context->params[0], rows, &context->failure,
-                              &pull->deliveries, &pull->count, &next_due);
+    for (size_t i = 0; i < *ret_count; i++) {
+        struct document *message = delivery_document(context->arena, &deliveries[i]);
+
+        pull->ids[pull->count++] = deliveries[i].delivery_id;
+        pull->bytes += document_text(context->arena, message).len;
+        document_append(pull->messages, message);
+    }
+    return OK;
+}
+
+/* In portions, because a message may have a megabyte: an answer ends with the portion that made it
+ * large enough. What was claimed before a failure is in the answer all the same. */
+static enum error claim(struct http_context *context, struct pull *pull, int64_t max,
+                        int64_t lease_ms)
+{
+    size_t got = 0;
+    int64_t limit;
+    enum error error;
+
+    do {
+        limit = max - (int64_t)pull->count;
+        limit = limit < PULL_PORTION ? limit : PULL_PORTION;
+        error = claim_portion(context, pull, limit, lease_ms, &got);
+    } while (error == OK && (int64_t)got == limit && (int64_t)pull->count < max &&
+             pull->bytes < PULL_BYTES);
+    return pull->count > 0 ? OK : error;
 }
 
 static enum error claim_or_wait(struct http_context *context, struct pull *pull, int64_t max,
@@ -81,7 +111,7 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
     if (error != OK)
         return error;
     while (error == OK && pull->count == 0 &&
-           waiting_room_inbox(room, context->params[0], deadline))
+           waiting_room_inbox(room, context->request, context->params[0], deadline))
         error = claim(context, pull, max, lease_ms);
     waiting_room_leave(room);
     return error;
@@ -90,7 +120,6 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
 enum error handle_inbox_pull(struct http_context *context)
 {
     const struct options *options = context->server->options;
-    struct document *messages = document_array(context->arena);
     struct pull *pull = arena_alloc(context->arena, sizeof(*pull));
     int64_t max, wait_s, lease_ms;
     enum error error = check_inbox(context);
@@ -104,14 +133,15 @@ enum error handle_inbox_pull(struct http_context *context)
              request_query_int(context->request, "leaseMs", INBOX_LEASE_MIN_MS, INBOX_LEASE_MAX_MS,
                                options->lease_ms, &context->failure, &lease_ms)) != OK)
         return error;
-    *pull = (struct pull){.server = context->server, .arena = context->arena};
+    *pull = (struct pull){.server = context->server,
+                          .arena = context->arena,
+                          .ids = arena_array(context->arena, (size_t)max, sizeof(struct text)),
+                          .messages = document_array(context->arena)};
     error = claim_or_wait(context, pull, max, wait_s, lease_ms);
     if (error != OK)
         return error;
-    for (size_t i = 0; i < pull->count; i++)
-        document_append(messages, delivery_document(context->arena, &pull->deliveries[i]));
     response_json(context->response, 200,
-                  document_put(document_object(context->arena), "messages", messages));
+                  document_put(document_object(context->arena), "messages", pull->messages));
     if (pull->count > 0) {
         context->response->written = note_handed;
         context->response->written_context = pull;

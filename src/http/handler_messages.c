@@ -44,8 +44,8 @@ static enum error send_and_wait(struct http_context *context, const struct princ
     error = committer_send(server->committer, context->arena, principal, message, 1,
                            request->body.len, &context->failure, &receipt);
     if (error == OK && receipt.error == OK && waits && !message_is_settled(&receipt))
-        (void)waiting_room_message(server->waiting_room, context->arena, mark,
-                                   clock_ms() + wait_s * 1000, &receipt);
+        (void)waiting_room_message(server->waiting_room, request, mark, clock_ms() + wait_s * 1000,
+                                   &receipt);
     if (waits)
         waiting_room_leave(server->waiting_room);
     if (error != OK)

@@ -54,6 +54,9 @@ struct http_request {
     struct text content_length; /* as sent; judged when the body is read */
     struct text body;           /* by request_read_body */
     int64_t started_ms;         /* clock_ms */
+    /* Has whoever asked gone away? For those who make it wait. NULL: cannot be known. */
+    bool (*is_gone)(void *context);
+    void *is_gone_context;
 };
 
 /* A variable of the request, NULL where there is none. */

@@ -6,7 +6,6 @@
  */
 #include "http/waiting_room.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -22,6 +21,7 @@
 #define LOOK_INTERVAL_MS  600 /* with jitter: 300 to 900 */
 #define LOOK_PAUSE_MS     5   /* between two looks, however often the bell rings */
 #define REGISTER_RETRY_MS 1000
+#define GONE_INTERVAL_MS  1000
 
 struct waiter {
     struct waiter *next;
@@ -338,21 +338,32 @@ void waiting_room_leave(struct waiting_room *room)
     pthread_mutex_unlock(&room->mutex);
 }
 
-/* Called with the mutex held. */
-static bool wait_until(struct waiting_room *room, struct waiter *waiter, int64_t deadline_ms)
+/* Called with the mutex held: sleeps until something may have changed, or it is time to see whether
+ * anybody is still interested. */
+static void sleep_a_while(struct waiting_room *room, struct waiter *waiter, int64_t deadline_ms)
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline_ms / 1000),
-                             .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
+    int64_t slice_ms = clock_ms() + GONE_INTERVAL_MS;
+    int64_t until_ms = slice_ms < deadline_ms ? slice_ms : deadline_ms;
+    struct timespec until = {.tv_sec = (time_t)(until_ms / 1000),
+                             .tv_nsec = (long)(until_ms % 1000) * 1000000};
+
+    (void)pthread_cond_timedwait(&waiter->changed, &room->mutex, &until);
+}
+
+/* Called with the mutex held. */
+static bool wait_until(struct waiting_room *room, const struct http_request *request,
+                       struct waiter *waiter, int64_t deadline_ms)
+{
     struct waiter **link = &room->first;
-    int waited = 0;
 
     pthread_cond_init(&waiter->changed, &room->monotonic);
     waiter->number = ++room->last_number;
     waiter->next = room->first;
     room->first = waiter;
     wake_looker(room);
-    while (!waiter->done && !room->closed && waited != ETIMEDOUT)
-        waited = pthread_cond_timedwait(&waiter->changed, &room->mutex, &until);
+    while (!waiter->done && !room->closed && clock_ms() < deadline_ms &&
+           (request->is_gone == NULL || !request->is_gone(request->is_gone_context)))
+        sleep_a_while(room, waiter, deadline_ms);
     while (*link != waiter)
         link = &(*link)->next;
     *link = waiter->next;
@@ -360,26 +371,27 @@ static bool wait_until(struct waiting_room *room, struct waiter *waiter, int64_t
     return waiter->done;
 }
 
-bool waiting_room_message(struct waiting_room *room, struct arena *arena, uint64_t mark,
-                          int64_t deadline_ms, struct message_receipt *receipt)
+bool waiting_room_message(struct waiting_room *room, const struct http_request *request,
+                          uint64_t mark, int64_t deadline_ms, struct message_receipt *receipt)
 {
-    struct waiter waiter = {.arena = arena, .receipt = receipt};
+    struct waiter waiter = {.arena = request->arena, .receipt = receipt};
     bool settled;
 
     pthread_mutex_lock(&room->mutex);
     room->look_now = room->look_now || room->rings != mark;
-    settled = wait_until(room, &waiter, deadline_ms);
+    settled = wait_until(room, request, &waiter, deadline_ms);
     pthread_mutex_unlock(&room->mutex);
     return settled;
 }
 
-bool waiting_room_inbox(struct waiting_room *room, struct text agent, int64_t deadline_ms)
+bool waiting_room_inbox(struct waiting_room *room, const struct http_request *request,
+                        struct text agent, int64_t deadline_ms)
 {
     struct waiter waiter = {.agent = agent};
     bool ready;
 
     pthread_mutex_lock(&room->mutex);
-    ready = wait_until(room, &waiter, deadline_ms);
+    ready = wait_until(room, request, &waiter, deadline_ms);
     pthread_mutex_unlock(&room->mutex);
     return ready;
 }

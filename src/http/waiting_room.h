@@ -27,14 +27,15 @@ enum error waiting_room_enter(struct waiting_room *room, struct failure *failure
                               uint64_t *ret_mark) MUST_CHECK;
 void waiting_room_leave(struct waiting_room *room);
 
-/* Waits until the message of *receipt is settled or the time is up; *receipt is then the newest
- * that is known. True: it is settled. `mark` is of before the message was sent, so that a bell that
- * rang since is not lost. */
-bool waiting_room_message(struct waiting_room *room, struct arena *arena, uint64_t mark,
-                          int64_t deadline_ms, struct message_receipt *receipt);
-/* Waits until the agent's inbox may have something to claim. False: the time is up, or the room
- * is closed. */
-bool waiting_room_inbox(struct waiting_room *room, struct text agent, int64_t deadline_ms);
+/* Waits until the message of *receipt is settled, the time is up or whoever asked has gone; *receipt
+ * is then the newest that is known. True: it is settled. `mark` is of before the message was sent,
+ * so that a bell that rang since is not lost. */
+bool waiting_room_message(struct waiting_room *room, const struct http_request *request,
+                          uint64_t mark, int64_t deadline_ms, struct message_receipt *receipt);
+/* Waits until the agent's inbox may have something to claim. False: it has not, and there is nobody
+ * to wait any longer. */
+bool waiting_room_inbox(struct waiting_room *room, const struct http_request *request,
+                        struct text agent, int64_t deadline_ms);
 
 bool message_is_settled(const struct message_receipt *receipt);
 

@@ -25,6 +25,7 @@
 #include "http/waiting_room.h"
 
 #define THREAD_STACK_BYTES 262144
+#define SILENCE_MS         5000
 #define ACCEPT_PAUSE_MS    50 /* out of descriptors or memory: others may give some back */
 
 struct worker {
@@ -74,6 +75,15 @@ static int next_connection(struct worker *worker)
     return connection;
 }
 
+/* Somebody who connects has something to say. Who says nothing is not waited for at the end. */
+static bool says_something(const struct worker *worker, int connection)
+{
+    struct pollfd fds[2] = {{.fd = connection, .events = POLLIN},
+                            {.fd = worker->drain_pipe[0], .events = POLLIN}};
+
+    return poll(fds, 2, SILENCE_MS) > 0 && fds[0].revents != 0;
+}
+
 static void *serving_thread(void *argument)
 {
     struct worker *worker = argument;
@@ -81,6 +91,10 @@ static void *serving_thread(void *argument)
     int connection;
 
     while ((connection = next_connection(worker)) >= 0) {
+        if (!says_something(worker, connection)) {
+            (void)close(connection);
+            continue;
+        }
         fastcgi_serve(&worker->server, connection, arena);
         arena_reset(arena);
     }

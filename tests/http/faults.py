@@ -3,13 +3,18 @@
 """What the responder does when something is away, killed, stopped, or too much."""
 
 import os
+import shutil
 import signal
+import socket
 import stat
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 import fastcgi
+import responder
 from cluster import Bouncer, skip_without
 from responder import Gateway, Responder
 from tap import Tap
@@ -298,6 +303,80 @@ def drained(gateway, alice):
         tap.equal(bells, [], "no bell is left")
 
 
+def gone(gateway, http, alice):
+    """Callers that go away while they wait give their places back."""
+    gateway.acknowledge("bob", limit=100000)
+    connections = []
+    for _ in range(3):
+        connection = fastcgi.Connection(http.path)
+        body = b'{"to":"bob","content":1}'
+        headers = {"Content-Type": "application/json", "Prefer": "wait=60"}
+        connection.begin()
+        connection.params(http.variables("POST", "/messages", body, headers, alice))
+        connection.stdin(body)
+        connection.stdin(b"")
+        connections.append(connection)
+    gateway.cluster.wait_until(
+        "select count(*) = 3 from openclaw.inbox where state = 'ready'", "gateway"
+    )
+    wait = lambda: http.post("/messages", {"to": "bob", "content": 1}, {"Prefer": "wait=1"}, token=alice)
+    tap.equal(wait().status, 503, "three wait, there is no place for another")
+    for connection in connections:
+        connection.close()
+    time.sleep(1.5)
+    tap.equal(wait().status, 200, "they have gone, there is")
+
+
+def sockets(gateway, alice):
+    """The socket is made by somebody else: as descriptor 0, and as systemd passes it."""
+    for name in ("descriptor 0", "LISTEN_FDS"):
+        directory = tempfile.mkdtemp(prefix="ocgw-fd-")
+        path = os.path.join(directory, "s")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            listening.bind(path)
+            listening.listen(64)
+            program = os.path.join(responder.BUILD, "openclaw-gateway-http")
+            environment = {**gateway.cluster.environment("gateway"), "GATEWAY_ENV": "/dev/null",
+                           "HTTP_SOCKET": "/nonexistent/s", "RUNTIME_DIR": directory + "/run"}
+            if name == "descriptor 0":
+                process = subprocess.Popen([program], stdin=listening, env=environment,
+                                           stderr=subprocess.DEVNULL)
+            else:
+                # the shell keeps its pid when it becomes the program
+                command = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" 3<&%d' % listening.fileno()
+                process = subprocess.Popen(["/bin/bash", "-c", command, program], env=environment,
+                                           pass_fds=[listening.fileno()], stdin=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL)
+            answer = fastcgi.request(path, "GET", "/healthz")
+            tap.equal(answer.status, 200, f"a socket passed as {name} is used")
+            process.terminate()
+            tap.equal(process.wait(20), 0, "and left")
+            tap.ok(os.path.exists(path), "where it is")
+            with fastcgi.Connection(path) as connection:
+                connection.begin()
+                connection.params(fastcgi.variables("GET", "/healthz"))
+                connection.stdin(b"")
+                process = subprocess.Popen([program], stdin=listening, env=environment,
+                                           stderr=subprocess.DEVNULL)
+                tap.equal(connection.answer().status, 200, "who came in between is served by the next")
+                process.terminate()
+                process.wait(20)
+        shutil.rmtree(directory)
+    result = subprocess.run([program], env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+    tap.equal((result.returncode, b"HTTP_SOCKET" in result.stderr), (74, True),
+              "a socket that cannot be made is said so")
+
+
+def silent(gateway):
+    """A connection that says nothing does not hold up the end."""
+    with Responder(gateway.cluster, {"HTTP_THREADS": 4}) as http:
+        connection = fastcgi.Connection(http.path)
+        time.sleep(0.2)
+        code, took = timed(http.stop)
+        tap.ok(code == 0 and took < 3, "who says nothing is not waited for", took)
+        connection.close()
+
+
 def pooler_stops(gateway, alice):
     with Bouncer(gateway.cluster, server_connections=2) as bouncer:
         with Responder(bouncer, {"HTTP_THREADS": 8, "DB_TIMEOUT_MS": 1500}) as http:
@@ -374,6 +453,10 @@ def main():
             tap.equal([e for e in http.events("http.request") if e["status"] == 500], [], "there was no 500")
         killed_workers(gateway, alice)
         drained(gateway, alice)
+        with Responder(gateway.cluster, {"HTTP_THREADS": 6}) as http:
+            gone(gateway, http, alice)
+        silent(gateway)
+        sockets(gateway, alice)
         pooler_stops(gateway, alice)
         starting_without(gateway, alice)
     return tap.done()

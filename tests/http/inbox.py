@@ -99,6 +99,25 @@ def waiting(http, alice, bob):
     http.post("/agents/bob/inbox/ack", {"deliveryIds": ids}, token=bob)
 
 
+def portions(gateway, http, alice, bob):
+    body = http.post(
+        "/messages/batch", [{"to": "bob", "content": i} for i in range(35)], token=alice
+    ).json()
+    tap.equal(body["accepted"], 35, "many are sent")
+    got = http.get("/agents/bob/inbox?max=33", token=bob).json()["messages"]
+    tap.equal([m["content"] for m in got], list(range(33)), "as many as asked for come, in order")
+    got = http.get("/agents/bob/inbox?max=100", token=bob).json()["messages"]
+    tap.equal([m["content"] for m in got], [33, 34], "then the rest")
+    gateway.execute("update openclaw.inbox set state = 'acked' where state <> 'acked';")
+    for i in range(12):
+        send(http, alice, "x" * 200000)
+    got = http.get("/agents/bob/inbox?max=100", token=bob).json()["messages"]
+    tap.equal(len(got), 10, "large ones come in several answers")
+    got = http.get("/agents/bob/inbox?max=100", token=bob).json()["messages"]
+    tap.equal(len(got), 2, "but they come")
+    gateway.execute("update openclaw.inbox set state = 'acked' where state <> 'acked';")
+
+
 def strangers(http, alice, bob, root):
     not_found = (404, "NOT_FOUND")
     send(http, alice, "secret")
@@ -150,6 +169,7 @@ def main():
         with Responder(gateway.cluster, {"HTTP_THREADS": 8}) as http:
             pull_and_answer(gateway, http, alice, bob)
             waiting(http, alice, bob)
+            portions(gateway, http, alice, bob)
             strangers(http, alice, bob, root)
             refusals(http, bob)
             tap.equal(http.events("http.failure"), [], "nothing was our own failure")

@@ -4,10 +4,14 @@
  * lines, several may stand on one line, and a binary message sticks to what follows. A value is
  * read as soon as it is whole. After what cannot be one, reading goes on at the next line; where a
  * value began and nothing more comes, it was cut off, and what it swallowed is looked at again.
+ * While many requests are unanswered, what comes stays here unread: bytes are smaller than
+ * requests.
  */
 #include "session/state.h"
 
 #include <string.h>
+
+#define INPUT_PORTION 16384 /* looked at before more is taken */
 
 static size_t input_limit(const struct session *session)
 {
@@ -115,8 +119,7 @@ static void refuse(struct session *session, struct text bytes, enum error error,
 
 static void take_value(struct session *session, size_t len)
 {
-    struct document_limits limits = {(size_t)session->options->max_message_size, DOCUMENT_DEPTH_MAX,
-                                     DOCUMENT_VALUES_MAX};
+    struct document_limits limits = {input_limit(session), DOCUMENT_DEPTH_MAX, DOCUMENT_VALUES_MAX};
     struct text bytes = {session->input.data, len};
     struct arena *arena = arena_new();
     struct failure failure = {0};
@@ -135,15 +138,28 @@ static void take_value(struct session *session, size_t len)
     request_take(session, arena, document, len);
 }
 
+/* Requests that wait for a message's fate hold nobody up. */
+bool input_must_wait(const struct session *session)
+{
+    size_t most = (size_t)session->options->max_message_size;
+    bool busy = session->requests - session->wait_count >= REQUESTS_MAX ||
+                session->request_bytes >= most * REQUEST_BYTES_FACTOR;
+
+    return session->state == SESSION_CHECKING || (busy && session->input.len < most * INPUT_FACTOR);
+}
+
 void input_frames(struct session *session)
 {
     struct buffer *input = &session->input;
 
-    while (session->state == SESSION_GREETED || session->state == SESSION_OPEN) {
+    while (session->state < SESSION_ENDING) {
         size_t space = 0, len = 0;
         struct failure failure = {0};
         struct text pending;
 
+        session->input_paused = input_must_wait(session);
+        if (session->input_paused)
+            return;
         while (!session->framer.started && space < input->len && is_space(input->data[space]))
             space++;
         if (space > 0)
@@ -203,44 +219,47 @@ static void too_large(struct session *session)
         session_end(session, "too much was sent before authentication", STOP_GRACE_MS);
 }
 
+static void check_length(struct session *session)
+{
+    if (session->state >= SESSION_ENDING || session->input.len <= input_limit(session))
+        return;
+    if (session->state == SESSION_OPEN && session->input_paused)
+        return;
+    too_large(session);
+}
+
 void input_take(struct session *session, struct text bytes)
 {
     session->input_at = session->now;
     while (bytes.len > 0 && session->state < SESSION_ENDING) {
-        size_t limit = input_limit(session);
-        size_t take;
+        size_t take = bytes.len < INPUT_PORTION ? bytes.len : INPUT_PORTION;
 
         if (session->discarding) {
             bytes = discard(session, bytes);
             continue;
         }
-        take = limit + 1 > session->input.len ? limit + 1 - session->input.len : 0;
-        if (take > bytes.len)
-            take = bytes.len;
         buffer_append(&session->input, (struct text){bytes.data, take});
         bytes = (struct text){bytes.data + take, bytes.len - take};
         input_frames(session);
-        if (session->input.len > limit && session->state < SESSION_ENDING)
-            too_large(session);
+        check_length(session);
     }
 }
 
 int64_t input_deadline(const struct session *session)
 {
-    bool waits = session->input.len > 0 &&
-                 (session->state == SESSION_OPEN || session->state == SESSION_GREETED);
-
-    return waits ? session->input_at + INPUT_STALL_MS : INT64_MAX;
+    if (session->input_paused && session->state == SESSION_OPEN)
+        return input_must_wait(session) ? INT64_MAX : session->now;
+    if (session->input.len == 0 || session->state >= SESSION_ENDING ||
+        session->state == SESSION_CHECKING)
+        return INT64_MAX;
+    return session->input_at + INPUT_STALL_MS;
 }
 
-/* Called when the deadline may have passed. */
-void input_stalled(struct session *session)
+static void check_stall(struct session *session)
 {
     struct failure failure = {0};
     struct text pending = buffer_text(&session->input);
 
-    if (session->now < input_deadline(session))
-        return;
     pending.len = line_length(pending);
     refuse(session, pending,
            failure_set(&failure, ERR_INVALID_JSON, "the frame begins here and does not end"),
@@ -248,4 +267,17 @@ void input_stalled(struct session *session)
     consume(session, pending.len);
     session->input_at = session->now;
     input_frames(session);
+}
+
+void input_advance(struct session *session)
+{
+    if (session->input_paused) {
+        if (input_must_wait(session))
+            return;
+        session->input_at = session->now;
+        input_frames(session);
+        check_length(session);
+    }
+    if (session->now >= input_deadline(session))
+        check_stall(session);
 }

@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -206,6 +209,15 @@ static enum error wait_for_something(struct loop *loop, struct failure *failure)
     return OK;
 }
 
+/* Nothing has happened for a while: there are many of us, so what is not needed goes. */
+static void rest(struct loop *loop)
+{
+    db_close(loop->db);
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+}
+
 static enum error run(struct loop *loop, struct failure *failure)
 {
     enum error error = OK;
@@ -221,7 +233,7 @@ static enum error run(struct loop *loop, struct failure *failure)
         advance_call(loop);
         write_output(loop);
         if (clock_ms() >= idle_deadline(loop))
-            db_close(loop->db);
+            rest(loop);
         if (session_over(loop->session))
             return OK;
         error = wait_for_something(loop, failure);

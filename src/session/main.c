@@ -52,8 +52,8 @@ int main(int argc, char **argv)
         .subprotocols = text_of(getenv("HTTP_SEC_WEBSOCKET_PROTOCOL")),
         .origin = text_of(getenv("HTTP_ORIGIN")),
         .query = text_of(getenv("QUERY_STRING")),
-        .remote = remote_address(text_of(getenv("REMOTE_ADDR")),
-                                 text_of(getenv("HTTP_X_FORWARDED_FOR"))),
+        .remote =
+            remote_address(text_of(getenv("REMOTE_ADDR")), text_of(getenv("HTTP_X_FORWARDED_FOR"))),
     };
     log_open("openclaw-gateway-session", (enum log_level)options.log_level);
     db_configure(&options);

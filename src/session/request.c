@@ -54,6 +54,21 @@ void request_end(struct session *session, struct request *request)
     arena_free(request->arena);
 }
 
+struct request *request_shrink(struct session *session, struct request *request, size_t state_size)
+{
+    struct arena *arena = arena_new();
+    struct request *small = arena_alloc(arena, sizeof(*small));
+
+    small->arena = arena;
+    small->method = request->method;
+    small->id = arena_text(arena, request->id);
+    small->state = arena_alloc(arena, state_size);
+    memcpy(small->state, request->state, state_size);
+    session->requests++;
+    request_end(session, request);
+    return small;
+}
+
 void request_invalid(struct session *session, struct request *request, const char *format, ...)
 {
     struct failure failure = {.error = ERR_INVALID_REQUEST};
@@ -169,11 +184,12 @@ void request_take(struct session *session, struct arena *arena, struct document 
 /* ---- dispatch ----------------------------------------------------------------------------------
  */
 
+/* More than that, and so much more behind it that it cannot stay unread. */
 static bool too_many(const struct session *session)
 {
-    size_t most = (size_t)session->options->max_message_size * REQUEST_BYTES_FACTOR;
+    size_t most = (size_t)session->options->max_message_size * (REQUEST_BYTES_FACTOR + 1);
 
-    return session->requests > REQUESTS_MAX || session->request_bytes > most;
+    return session->requests - session->wait_count > REQUESTS_MAX || session->request_bytes > most;
 }
 
 static void refuse(struct session *session, struct request *request, enum error error,

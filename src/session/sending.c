@@ -247,14 +247,13 @@ static void sending_answered(struct session *session, struct request *request,
     }
     if (sending->in_two && (!done || shape == &agent_shape))
         frame_result(session, request, shape->accepted(session, request, receipt));
-    if (!done) {
-        struct wait *wait =
-            wait_new(session, request, receipt, sending->wait_for, sending->wait_ms);
-
-        if (wait != NULL) {
-            wait->finish = shape->finish;
-            return;
-        }
+    if (!done && waits_room(session)) {
+        /* what its finish needs of the state is not in the frame */
+        request = request_shrink(session, request, sizeof(*sending));
+        sending = request->state;
+        wait_new(session, request, receipt, sending->wait_for, sending->wait_ms)->finish =
+            shape->finish;
+        return;
     }
     shape->finish(session, request, receipt, !done);
 }

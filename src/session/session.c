@@ -28,7 +28,8 @@ struct session *session_new(const struct engine *engine, const struct peer *peer
     session->tick_at = session->recheck_at = session->end_at = INT64_MAX;
     session->handed_at = session->look_at = INT64_MAX;
     session->claim_size = CLAIM_FIRST;
-    buffer_init(&session->input, (size_t)session->options->max_message_size + 1);
+    buffer_init(&session->input, (size_t)session->options->max_message_size * (INPUT_FACTOR + 1) +
+                                     PREAUTH_INPUT_MAX);
     buffer_init(&session->output, (size_t)session->options->session_buffer_bytes);
     frame_challenge(session);
     handshake_start(session);
@@ -282,7 +283,7 @@ void session_advance(struct session *session, int64_t now)
     if (session->state < SESSION_OPEN && now >= handshake_deadline(session))
         session_end(session, "nobody authenticated in time", STOP_GRACE_MS);
     if (session->state < SESSION_ENDING) {
-        input_stalled(session);
+        input_advance(session);
         operations_expire(session);
     }
     if (session->state == SESSION_OPEN)

@@ -29,8 +29,9 @@
 #define BAD_FRAMES_MAX        10   /* in a row, then goodbye */
 #define DISCARD_FACTOR        8    /* times MAX_MESSAGE_SIZE dropped of one line, then goodbye */
 #define INPUT_STALL_MS        2000 /* a frame that goes on arriving pauses no longer than this */
-#define REQUESTS_MAX          4096 /* unanswered */
-#define REQUEST_BYTES_FACTOR  4    /* times MAX_MESSAGE_SIZE, of unanswered frames */
+#define REQUESTS_MAX          512  /* read and not answered; what comes behind waits unread */
+#define REQUEST_BYTES_FACTOR  2    /* times MAX_MESSAGE_SIZE, of those */
+#define INPUT_FACTOR          4    /* times MAX_MESSAGE_SIZE waiting unread; more is refused */
 #define REQUEST_ID_MAX        1024
 #define METHOD_NAME_MAX       256
 #define MERGE_MAX             500 /* requests that one database call serves */
@@ -223,7 +224,8 @@ struct session {
     unsigned bad_frames;
     size_t discarded; /* of a line that is too long; 0: not discarding */
     bool discarding;
-    int64_t input_at; /* when bytes last came */
+    bool input_paused; /* what came last was left unread */
+    int64_t input_at;  /* when bytes last came */
 
     /* out */
     struct buffer output;
@@ -266,9 +268,10 @@ bool session_output_room(const struct session *session); /* may deliveries be pu
 
 /* input.c */
 void input_take(struct session *session, struct text bytes);
-void input_frames(struct session *session); /* all that can be read now */
+void input_frames(struct session *session);  /* all that can be read now */
+void input_advance(struct session *session); /* what had to wait, and what has stalled */
+bool input_must_wait(const struct session *session);
 int64_t input_deadline(const struct session *session);
-void input_stalled(struct session *session); /* if that has passed */
 struct text frame_id_guess(struct arena *arena,
                            struct text bytes); /* of a frame that is not valid */
 
@@ -292,6 +295,9 @@ void request_take(struct session *session, struct arena *arena, struct document 
                   size_t bytes); /* takes the arena */
 void request_dispatch(struct session *session, struct request *request);
 void request_end(struct session *session, struct request *request);
+/* The same request without its frame, for one that waits for long. The state's bytes are copied. */
+struct request *request_shrink(struct session *session, struct request *request, size_t state_size)
+    __attribute__((returns_nonnull));
 void request_invalid(struct session *session, struct request *request, const char *format, ...)
     __attribute__((format(printf, 3, 4))); /* answers and ends it */
 /* A bounded integer of the params: absent is `otherwise`; false: not one, and the request is over.
@@ -326,9 +332,10 @@ void sending_bare(struct session *session, struct request *request);
 struct text receipt_reply_text(struct arena *arena, const struct message_receipt *receipt);
 bool receipt_settled(const struct message_receipt *receipt);
 bool receipt_reached(const struct message_receipt *receipt, enum wait_for until);
+bool waits_room(const struct session *session);
 struct wait *wait_new(struct session *session, struct request *request,
-                      const struct message_receipt *receipt, enum wait_for until,
-                      int64_t wait_ms); /* NULL: too many */
+                      const struct message_receipt *receipt, enum wait_for until, int64_t wait_ms)
+    __attribute__((returns_nonnull));
 void waits_look(struct session *session);
 void waits_expire(struct session *session);
 void waits_drop(struct session *session);

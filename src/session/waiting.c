@@ -55,14 +55,16 @@ static void keep_receipt(struct wait *wait, const struct message_receipt *receip
     wait->known = true;
 }
 
+bool waits_room(const struct session *session)
+{
+    return session->wait_count < WAITS_MAX && session->state < SESSION_ENDING;
+}
+
 struct wait *wait_new(struct session *session, struct request *request,
                       const struct message_receipt *receipt, enum wait_for until, int64_t wait_ms)
 {
-    struct wait *wait;
+    struct wait *wait = arena_alloc(request->arena, sizeof(*wait));
 
-    if (session->wait_count >= WAITS_MAX || session->state >= SESSION_ENDING)
-        return NULL;
-    wait = arena_alloc(request->arena, sizeof(*wait));
     wait->request = request;
     wait->until = until;
     wait->deadline = session->now + wait_ms;
@@ -268,12 +270,12 @@ void method_agent_wait(struct session *session, struct request *request)
         request_end(session, request);
         return;
     }
-    wait = wait_new(session, request, NULL, WAIT_REPLY, timeout);
-    if (wait == NULL) {
+    if (!waits_room(session)) {
         frame_error(session, request, ERR_OVERLOADED, NULL);
         request_end(session, request);
         return;
     }
+    wait = wait_new(session, request, NULL, WAIT_REPLY, timeout);
     wait->receipt.workflow_id = receipt.workflow_id;
     wait->finish = agent_wait_finish;
     session->look_at = session->now;

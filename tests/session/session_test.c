@@ -204,7 +204,7 @@ static void an_answer_that_was_lost_is_asked_for_again(void **state)
     answer(fixture, ERR_IN_DOUBT);
     assert_string_equal(taken(fixture), "");
     assert_null(session_call(fixture->session, fixture->now)); /* not at once */
-    later(fixture, RETRY_FIRST_MS * 2);
+    later(fixture, RETRY_MAX_MS * 2);
     call = session_call(fixture->session, fixture->now);
     assert_non_null(call);
     assert_string_equal(call->values[9], tokens); /* the same start */

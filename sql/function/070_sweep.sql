@@ -32,7 +32,7 @@ begin
   from due d
   where s.workflow_uuid = d.workflow_uuid;
   get diagnostics v_woken = row_count;
-  return v_woken;
+  return v_woken + openclaw.waiting_wake(p_app, p_limit);
 end
 $$;
 

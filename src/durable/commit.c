@@ -106,7 +106,9 @@ static void add_workflows(struct db_call *call, struct arena *arena,
     db_add_texts(call, texts[ERROR], count);
 }
 
-/* Every owed step but the messages, whose checkpoints the function writes. */
+/* Every owed step but the messages, whose checkpoints the function writes, and those whose call
+ * does.
+ */
 static void add_steps(struct db_call *call, struct arena *arena, struct workflow *const *workflows,
                       size_t count, size_t steps)
 {
@@ -116,7 +118,7 @@ static void add_steps(struct db_call *call, struct arena *arena, struct workflow
     columns_init(&c, arena, "iittttii", steps);
     for (size_t i = 0; i < count; i++) {
         for (const struct owed_step *step = workflows[i]->steps; step; step = step->next) {
-            if (step->send)
+            if (step->send || step->recorded)
                 continue;
             c.integers[0][c.count] = (int64_t)i + 1;
             c.integers[1][c.count] = step->id;
@@ -285,7 +287,7 @@ static void owed_to_checkpoints(struct workflow *workflow)
             .name = text_of(step->name),
             .output = output,
             .error = step->error,
-            .serialization = TEXT_LITERAL("portable_json"),
+            .serialization = step->serialization,
         };
     }
     workflow->checkpoints = all;
@@ -309,6 +311,7 @@ static void fail_owed(struct workflow *workflow, const struct failure *failure)
     if (*link) {
         (*link)->send = NULL;
         (*link)->call = NULL;
+        (*link)->recorded = false;
         (*link)->error = workflow->error;
         (*link)->next = NULL; /* what came after it has not been */
         workflow->steps_end = &(*link)->next;
@@ -341,8 +344,38 @@ static enum error commit_once(struct workflow *workflow, struct failure *failure
         error = db_tx_commit(tx, failure);
         if (!error)
             workflow->call->output = db_text(effect, 0, 0);
+        if (!error && workflow->call->recorded)
+            workflow->call->serialization = db_text(effect, 0, 1);
     }
     return error ? error : commit_result(&workflow, 1, rows, failure);
+}
+
+/* Wakes whoever listens. A failure is not the commit's: who listens also looks by itself. */
+static void give_notices(struct workflow *workflow)
+{
+    struct text *channels, *payloads;
+    struct failure failure = {0};
+    struct db_rows *rows;
+    struct db_call call;
+    size_t count = 0;
+
+    for (const struct owed_notice *notice = workflow->notices; notice; notice = notice->next)
+        count++;
+    if (count == 0)
+        return;
+    channels = arena_array(workflow->arena, count, sizeof *channels);
+    payloads = arena_array(workflow->arena, count, sizeof *payloads);
+    count = 0;
+    for (const struct owed_notice *notice = workflow->notices; notice; notice = notice->next) {
+        channels[count] = text_of(notice->channel);
+        payloads[count++] = notice->payload;
+    }
+    workflow->notices = NULL;
+    db_call_init(&call, workflow->arena, STATEMENT_DBOS_NOTIFY);
+    db_add_texts(&call, channels, count);
+    db_add_texts(&call, payloads, count);
+    if (db_run(workflow->db, &call, &failure, &rows) != OK)
+        log_failure("workflow.notify", &failure);
 }
 
 #define COMMIT_TRIES 5
@@ -377,6 +410,7 @@ enum error commit_run(struct workflow *workflow, struct failure *failure)
         return error;
     if (workflow->outcome.kind == WORKFLOW_COMMITTED) {
         owed_to_checkpoints(workflow);
+        give_notices(workflow);
         return OK;
     }
     workflow->state = RUN_STOPPED;

@@ -41,6 +41,56 @@ enum error portable_error_read(struct arena *arena, struct text text, struct fai
     return failure_set(failure, found, "%.*s", (int)message.len, message.data ? message.data : "");
 }
 
+static bool is_portable(struct text serialization)
+{
+    return !serialization.data || text_is(serialization, "portable_json");
+}
+
+enum error decode_value(struct workflow *workflow, struct text value, struct text serialization,
+                        struct document **ret_value)
+{
+    struct document *document;
+    enum error error;
+
+    if (!value.data || value.len == 0) {
+        *ret_value = document_null(workflow->arena);
+        return OK;
+    }
+    if (!is_portable(serialization) && !text_is(serialization, "js_superjson"))
+        return failure_set(&workflow->failure, ERR_INVALID_REQUEST,
+                           "a value is serialized as %.*s, which this gateway cannot read; "
+                           "use portable serialization",
+                           (int)serialization.len, serialization.data);
+    error = document_parse(workflow->arena, value, &stored_limits, &workflow->failure, &document);
+    if (error)
+        return error;
+    if (!is_portable(serialization))
+        document = document_get(document, "json");
+    *ret_value = document ? document : document_null(workflow->arena);
+    return OK;
+}
+
+struct text portable_error_of(struct workflow *workflow, struct text error,
+                              struct text serialization)
+{
+    struct document *native, *portable;
+
+    if (is_portable(serialization))
+        return error;
+    portable = document_object(workflow->arena);
+    if (!text_is(serialization, "js_superjson") ||
+        document_parse(workflow->arena, error, &stored_limits, NULL, &native) != OK ||
+        !document_get(document_get(native, "json"), "message")) {
+        document_put_string(portable, "name", "Error");
+        document_put_text(portable, "message", error);
+        return document_text(workflow->arena, portable);
+    }
+    native = document_get(native, "json");
+    document_put_text(portable, "name", document_get_string(native, "name"));
+    document_put_text(portable, "message", document_get_string(native, "message"));
+    return document_text(workflow->arena, portable);
+}
+
 static struct text superjson(struct workflow *workflow, struct document *value)
 {
     struct document *envelope = document_object(workflow->arena);
@@ -73,13 +123,13 @@ struct text encode_error(struct workflow *workflow, struct text error)
 
 enum error decode_input(struct workflow *workflow, struct text inputs)
 {
-    struct document *document, *arguments;
+    bool native = text_is(workflow->serialization, "js_superjson");
+    struct document *document;
     enum error error;
 
     if (!inputs.data)
         return OK;
-    if (!text_is(workflow->serialization, "portable_json") &&
-        !text_is(workflow->serialization, "js_superjson"))
+    if (!native && !text_is(workflow->serialization, "portable_json"))
         return failure_set(&workflow->failure, ERR_INVALID_REQUEST,
                            "its input is serialized as %.*s, which this gateway cannot read; "
                            "enqueue it with portable serialization",
@@ -88,8 +138,8 @@ enum error decode_input(struct workflow *workflow, struct text inputs)
     error = document_parse(workflow->arena, inputs, &stored_limits, &workflow->failure, &document);
     if (error)
         return error;
-    arguments = document_get(
-        document, text_is(workflow->serialization, "js_superjson") ? "json" : "positionalArgs");
-    workflow->input = document_at(arguments, 0);
+    workflow->arguments = document_get(document, native ? "json" : "positionalArgs");
+    workflow->named = native ? NULL : document_get(document, "namedArgs");
+    workflow->input = document_at(workflow->arguments, 0);
     return OK;
 }

@@ -34,6 +34,8 @@ struct owed_step {
     int id;
     const char *name;
     struct text output, error;
+    struct text serialization;       /* absent: portable_json */
+    bool recorded;                   /* the call writes the checkpoint itself */
     int64_t started_ms, finished_ms; /* monotonic */
     const struct db_call *call;
     const struct workflow_message *send;
@@ -47,6 +49,13 @@ struct owed_event {
     struct text value; /* absent: the time of the commit */
 };
 
+/* Whom a commit wakes, outside: a DBOS channel and its payload. */
+struct owed_notice {
+    struct owed_notice *next;
+    const char *channel;
+    struct text payload;
+};
+
 struct workflow {
     const struct engine *engine;
     struct arena *arena;
@@ -58,9 +67,10 @@ struct workflow {
     char token[UUID_SIZE];
     bool start; /* the row is yet to be made */
     struct document *input;
-    struct text input_text;    /* as workflow_input.inputs has it */
-    struct text serialization; /* of the row: how its outcome is to be written */
-    int64_t now_ms;            /* the database's clock at the claim */
+    struct document *arguments, *named; /* all of them, or NULL */
+    struct text input_text;             /* as workflow_input.inputs has it */
+    struct text serialization;          /* of the row: how its outcome is to be written */
+    int64_t now_ms;                     /* the database's clock at the claim */
 
     struct checkpoint *checkpoints;
     size_t checkpoint_count;
@@ -74,8 +84,10 @@ struct workflow {
     enum run_state state;
     int64_t delay_ms;
     struct text output, error;
-    struct failure failure; /* of the step or the call that failed last */
-    enum error broken;      /* RUN_STOPPED because of this, not of the workflow's own doing */
+    struct failure failure;      /* of the step or the call that failed last */
+    struct text failed_as;       /* that failure as it is recorded, or absent */
+    struct owed_notice *notices; /* to be given when the commit that they tell of is done */
+    enum error broken;           /* RUN_STOPPED because of this, not of the workflow's own doing */
     struct workflow_outcome outcome;
 };
 
@@ -97,6 +109,30 @@ enum error claim_and_run(const struct engine *engine, struct claim_tokens *token
 enum error claim_give_back(const struct engine *engine, struct claim_tokens *tokens, struct db *db,
                            struct failure *failure) MUST_CHECK;
 
+/* ---- workflow.c, for communication.c ---- */
+
+/* Takes the next id. Where it has a checkpoint, *ret_replayed is set, and the return value and
+ * *ret_output (may be NULL) are what was recorded. */
+enum error next_step(struct workflow *workflow, const char *name, bool *ret_replayed,
+                     struct document **ret_output) MUST_CHECK;
+/* Commits what is owed and goes on. A batch cannot wait: there the workflow is left to others. */
+enum error barrier(struct workflow *workflow) MUST_CHECK;
+struct owed_step *owe_step(struct workflow *workflow, int id, const char *name);
+/* Owes a step whose effect is a call that writes its own checkpoint. */
+enum error owe_recorded(struct workflow *workflow, const char *name,
+                        const struct db_call *call) MUST_CHECK;
+const struct checkpoint *find_checkpoint(const struct workflow *workflow, int id);
+/* Ends the run without an outcome; the function sees the error and returns. */
+enum error stop(struct workflow *workflow, enum run_state state, enum error error);
+enum error stop_broken(struct workflow *workflow, enum error error);
+/* Sets the failure to a recorded error, and returns it. */
+enum error fail_as(struct workflow *workflow, struct text recorded, struct text serialization);
+
+/* A value as somebody recorded it; absent is null. Errors: what document_parse gives,
+ * INVALID_REQUEST for a serialization that is not known here. */
+enum error decode_value(struct workflow *workflow, struct text value, struct text serialization,
+                        struct document **ret_value) MUST_CHECK;
+
 /* Calls the workflow function and settles how it ended; what is owed is still to be committed,
  * unless run->state is RUN_STOPPED. */
 void run_function(struct workflow *workflow);
@@ -104,6 +140,9 @@ void run_function(struct workflow *workflow);
 /* Portable errors ({name,message,code}), and back. */
 struct text portable_error(struct arena *arena, const struct failure *failure);
 enum error portable_error_read(struct arena *arena, struct text text, struct failure *failure);
+/* The portable form of a recorded error, whatever its serialization. */
+struct text portable_error_of(struct workflow *workflow, struct text error,
+                              struct text serialization);
 /* A portable value or error in the form of the row's serialization. */
 struct text encode_output(struct workflow *workflow, struct text value);
 struct text encode_error(struct workflow *workflow, struct text error);

@@ -45,6 +45,16 @@ struct document *workflow_input(const struct workflow *workflow)
     return workflow->input;
 }
 
+struct document *workflow_arguments(const struct workflow *workflow)
+{
+    return workflow->arguments;
+}
+
+struct document *workflow_named_arguments(const struct workflow *workflow)
+{
+    return workflow->named;
+}
+
 struct failure *workflow_failure(struct workflow *workflow)
 {
     return &workflow->failure;
@@ -60,21 +70,20 @@ const char *workflow_step_key(const struct workflow *workflow)
     return arena_printf(workflow->arena, "%s/%d", workflow->id, workflow->next_step - 1);
 }
 
-/* Ends the run without an outcome; the function sees the error and returns. */
-static enum error stop(struct workflow *workflow, enum run_state state, enum error error)
+enum error stop(struct workflow *workflow, enum run_state state, enum error error)
 {
     workflow->state = state;
     return error;
 }
 
 /* Ends the run because something failed that is no outcome of the workflow; it is tried again. */
-static enum error stop_broken(struct workflow *workflow, enum error error)
+enum error stop_broken(struct workflow *workflow, enum error error)
 {
     workflow->broken = error;
     return stop(workflow, RUN_STOPPED, error);
 }
 
-static struct owed_step *owe_step(struct workflow *workflow, int id, const char *name)
+struct owed_step *owe_step(struct workflow *workflow, int id, const char *name)
 {
     struct owed_step *step = arena_alloc(workflow->arena, sizeof *step);
 
@@ -86,7 +95,7 @@ static struct owed_step *owe_step(struct workflow *workflow, int id, const char 
     return step;
 }
 
-static const struct checkpoint *find_checkpoint(const struct workflow *workflow, int id)
+const struct checkpoint *find_checkpoint(const struct workflow *workflow, int id)
 {
     for (size_t i = 0; i < workflow->checkpoint_count; i++)
         if (workflow->checkpoints[i].id == id)
@@ -94,10 +103,14 @@ static const struct checkpoint *find_checkpoint(const struct workflow *workflow,
     return NULL;
 }
 
-/* Takes the next id. Where it has a checkpoint, *ret_replayed is set, and the return value and
- * *ret_output are what was recorded. */
-static enum error next_step(struct workflow *workflow, const char *name, bool *ret_replayed,
-                            struct document **ret_output)
+enum error fail_as(struct workflow *workflow, struct text recorded, struct text serialization)
+{
+    workflow->failed_as = portable_error_of(workflow, recorded, serialization);
+    return portable_error_read(workflow->arena, workflow->failed_as, &workflow->failure);
+}
+
+enum error next_step(struct workflow *workflow, const char *name, bool *ret_replayed,
+                     struct document **ret_output)
 {
     const struct checkpoint *checkpoint;
 
@@ -116,19 +129,13 @@ static enum error next_step(struct workflow *workflow, const char *name, bool *r
                            workflow->next_step - 1, (int)checkpoint->name.len,
                            checkpoint->name.data, name);
     if (checkpoint->error.data)
-        return portable_error_read(workflow->arena, checkpoint->error, &workflow->failure);
+        return fail_as(workflow, checkpoint->error, checkpoint->serialization);
     if (!ret_output)
         return OK;
-    if (!checkpoint->output.data) {
-        *ret_output = document_null(workflow->arena);
-        return OK;
-    }
-    return document_parse(workflow->arena, checkpoint->output, &recorded_limits, &workflow->failure,
-                          ret_output);
+    return decode_value(workflow, checkpoint->output, checkpoint->serialization, ret_output);
 }
 
-/* Commits what is owed and goes on. A batch cannot wait: there the workflow is left to others. */
-static enum error barrier(struct workflow *workflow)
+enum error barrier(struct workflow *workflow)
 {
     enum error error;
 
@@ -159,6 +166,7 @@ static enum error run_step(struct workflow *workflow, const char *name,
     enum error error;
 
     workflow->failure = (struct failure){0};
+    workflow->failed_as = TEXT_NONE;
     error = function(workflow, context, &output);
     if (error && workflow->failure.error != error)
         failure_set(&workflow->failure, error, "%s", "");
@@ -168,7 +176,7 @@ static enum error run_step(struct workflow *workflow, const char *name,
     step = owe_step(workflow, id, name);
     step->started_ms = started;
     if (error)
-        step->error = portable_error(workflow->arena, &workflow->failure);
+        step->error = workflow->failed_as = portable_error(workflow->arena, &workflow->failure);
     else
         step->output = output ? document_text(workflow->arena, output) : TEXT_LITERAL("null");
     if (!error && ret_output)
@@ -204,15 +212,14 @@ enum error workflow_step_external(struct workflow *workflow, const char *name,
     return run_step(workflow, name, function, context, ret_output);
 }
 
-enum error workflow_step_call(struct workflow *workflow, const char *name,
-                              const struct db_call *call, struct document **ret_output)
+/* Owes a step whose effect is a statement. */
+static enum error owe_call(struct workflow *workflow, const char *name, const struct db_call *call,
+                           bool recorded)
 {
-    bool replayed;
-    enum error error = next_step(workflow, name, &replayed, ret_output);
     int id = workflow->next_step - 1;
+    struct owed_step *step;
+    enum error error;
 
-    if (error || replayed)
-        return error;
     /* the row must exist before an effect can be fenced by it; and one effect at a time, so that
      * what fails is known */
     if (workflow->start || workflow->call) {
@@ -222,12 +229,31 @@ enum error workflow_step_call(struct workflow *workflow, const char *name,
     }
     if (!workflow->db)
         return stop(workflow, RUN_LEFT, ERR_IN_PROGRESS);
-
-    struct owed_step *step = owe_step(workflow, id, name);
+    step = owe_step(workflow, id, name);
     step->call = call;
+    step->recorded = recorded;
     workflow->call = step;
-    if (!ret_output)
-        return OK;
+    return OK;
+}
+
+enum error owe_recorded(struct workflow *workflow, const char *name, const struct db_call *call)
+{
+    return owe_call(workflow, name, call, true);
+}
+
+enum error workflow_step_call(struct workflow *workflow, const char *name,
+                              const struct db_call *call, struct document **ret_output)
+{
+    bool replayed;
+    enum error error = next_step(workflow, name, &replayed, ret_output);
+    const struct owed_step *step;
+
+    if (error || replayed)
+        return error;
+    error = owe_call(workflow, name, call, false);
+    if (error || !ret_output)
+        return error;
+    step = workflow->call;
     error = barrier(workflow);
     if (error)
         return error;
@@ -329,7 +355,6 @@ enum error workflow_sleep(struct workflow *workflow, int64_t ms)
 {
     struct document *wake = NULL;
     struct db_call *call;
-    struct owed_step *step;
     bool replayed;
     enum error error = next_step(workflow, "DBOS.sleep", &replayed, &wake);
 
@@ -339,20 +364,15 @@ enum error workflow_sleep(struct workflow *workflow, int64_t ms)
         workflow->delay_ms = document_int(wake, 0) - workflow->now_ms;
         return workflow->delay_ms > 0 ? stop(workflow, RUN_PARKED, ERR_IN_PROGRESS) : OK;
     }
-    if (workflow->start || workflow->call) {
-        error = barrier(workflow);
-        if (error)
-            return error;
-    }
-    if (!workflow->db)
-        return stop(workflow, RUN_LEFT, ERR_IN_PROGRESS);
     call = arena_alloc(workflow->arena, sizeof *call);
-    db_call_init(call, workflow->arena, STATEMENT_SLEEP_UNTIL);
+    db_call_init(call, workflow->arena, STATEMENT_STEP_SLEEP);
+    db_add_string(call, workflow->id);
+    db_add_int(call, workflow->next_step - 1);
+    db_add_string(call, workflow->engine->options->app_name);
     db_add_int(call, ms);
-    db_add_string(call, arena_printf(workflow->arena, "%d", workflow->next_step - 1));
-    step = owe_step(workflow, workflow->next_step - 1, "DBOS.sleep");
-    step->call = call;
-    workflow->call = step;
+    error = owe_recorded(workflow, "DBOS.sleep", call);
+    if (error)
+        return error;
     workflow->delay_ms = ms;
     return stop(workflow, RUN_PARKED, ERR_IN_PROGRESS);
 }
@@ -393,8 +413,13 @@ void run_function(struct workflow *workflow)
         workflow->state = RUN_DONE;
         return;
     }
-    if (workflow->failure.error != error)
+    if (workflow->failure.error != error) {
         failure_set(&workflow->failure, error, "%s", "");
-    workflow->error = portable_error(workflow->arena, &workflow->failure);
+        workflow->failed_as = TEXT_NONE;
+    }
+    /* a step's error goes on as it is recorded, so that a replay ends with the same words */
+    workflow->error = workflow->failed_as.data
+                          ? workflow->failed_as
+                          : portable_error(workflow->arena, &workflow->failure);
     workflow->state = RUN_FAILED;
 }

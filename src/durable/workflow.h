@@ -49,6 +49,10 @@ struct arena *workflow_arena(const struct workflow *workflow); /* lives as long 
 /* The first positional argument; NULL where there is none. */
 struct document *workflow_input(const struct workflow *workflow);
 
+/* All positional arguments (an array; NULL: none), and the named ones (an object; NULL: none). */
+struct document *workflow_arguments(const struct workflow *workflow);
+struct document *workflow_named_arguments(const struct workflow *workflow);
+
 /* Inside a step: its own failure, to be filled by failure_set() and returned. */
 struct failure *workflow_failure(struct workflow *workflow);
 
@@ -104,6 +108,55 @@ enum error workflow_sleep(struct workflow *workflow, int64_t ms) MUST_CHECK;
 /* Sets an event (DBOS.setEvent without a step of its own) in the name of the step that ran last;
  * `value` NULL stands for {"at":<now>}. Written with the next checkpoint. */
 void workflow_event(struct workflow *workflow, const char *key, struct document *value);
+
+/* ---- DBOS' own steps: communication.c. Each may be used by, and is visible to, workflows and
+ * clients of every official SDK.
+ * -------------------------------------------------------------------------- */
+
+/* DBOS.send, transactional: a message to another workflow's recv, or to an agent (`agent:<id>`).
+ * topic NULL: none. Errors: NOT_FOUND. */
+enum error workflow_send(struct workflow *workflow, struct text destination, const char *topic,
+                         struct document *message) MUST_CHECK;
+/* DBOS.recv: the oldest unread message of a topic (NULL: those without), waiting, parked, for at
+ * most timeout_ms; then JSON null. */
+enum error workflow_recv(struct workflow *workflow, const char *topic, int64_t timeout_ms,
+                         struct document **ret_message) MUST_CHECK;
+/* DBOS.setEvent: written behind. Clients see it from the next barrier on. */
+enum error workflow_set_event(struct workflow *workflow, const char *key,
+                              struct document *value) MUST_CHECK;
+/* DBOS.getEvent: of another workflow, waiting, parked, for at most timeout_ms; then JSON null. */
+enum error workflow_get_event(struct workflow *workflow, struct text id, const char *key,
+                              int64_t timeout_ms, struct document **ret_value) MUST_CHECK;
+/* DBOS.writeStream and DBOS.closeStream, transactional. */
+enum error workflow_stream_write(struct workflow *workflow, const char *key,
+                                 struct document *value) MUST_CHECK;
+enum error workflow_stream_close(struct workflow *workflow, const char *key) MUST_CHECK;
+/* Inside an external step: readers see the value at once; a repeat of the step writes it again. */
+enum error workflow_step_stream(struct workflow *workflow, const char *key,
+                                struct document *value) MUST_CHECK;
+
+/* Starts a workflow that outlives this one's crash, and ends by its deadline. */
+struct workflow_child {
+    const char *name;           /* DBOS workflow name */
+    struct text id;             /* absent: <parent's id>-<step id> */
+    const char *application;    /* NULL: this one */
+    const char *queue;          /* NULL: the internal one, which every application has */
+    struct document *arguments; /* array; NULL: none */
+};
+enum error workflow_start_child(struct workflow *workflow, const struct workflow_child *child,
+                                const char **ret_id) MUST_CHECK;
+/* DBOS.getResult: waits, parked, until that workflow has ended; its error is this call's. */
+enum error workflow_result(struct workflow *workflow, const char *id,
+                           struct document **ret_output) MUST_CHECK;
+
+/* DBOS.patch: true for a workflow that comes here for the first time or came here patched; false
+ * for one that went on from here before the patch was made. */
+bool workflow_patch(struct workflow *workflow, const char *name);
+
+/* Ends the workflow with an error of its own, {name,message,code?,data?}; code and data may be
+ * absent; its return value is the function's. */
+enum error workflow_fail(struct workflow *workflow, const char *name, struct text message,
+                         struct document *code, struct document *data) MUST_CHECK;
 
 /* Ends the workflow with SUCCESS; its return value is the function's. */
 enum error workflow_finish(struct workflow *workflow, struct document *output) MUST_CHECK;

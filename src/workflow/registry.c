@@ -11,6 +11,10 @@ const struct workflow_definition workflow_definitions[] = {
     {"provisionAgent", provision_agent, "makes an agent and its mailbox", false},
     {"delayedGreeting", delayed_greeting, "the README's example: greets an agent after a while",
      true},
+#ifdef OPENCLAW_TEST_WORKFLOWS
+    {"canonicalWorkflow", canonical_workflow, "only for tests: the SDKs' own", false},
+    {"testScript", test_script, "only for tests: does what its input says", true},
+#endif
     {NULL, NULL, NULL, false},
 };
 

@@ -59,7 +59,7 @@ def missing(*packages):
                 installed = json.load(file)["version"]
         except OSError:
             return f"{name} is not installed: run npm ci in tests/node"
-        if installed != _pinned(name):
+        if installed != _pinned(name).split("@")[-1]:  # an alias is npm:NAME@VERSION
             return f"{name} is {installed}, the tests want {_pinned(name)}: run npm ci"
     return None
 

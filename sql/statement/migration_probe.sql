@@ -20,4 +20,10 @@ select
     from pg_catalog.pg_roles
     where rolname = $1
   ),
-  pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create')
+  pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create'),
+  (
+    select min(pg_catalog.pg_get_userbyid(n.nspowner)::text)
+    from pg_catalog.pg_namespace n
+    where n.nspname in ('openclaw', 'dbos_system')
+      and not pg_catalog.pg_has_role(n.nspowner, 'usage')
+  )

@@ -28,7 +28,8 @@ struct state {
     bool has_dbos, has_settings, has_list, is_foreign, has_role, may_create;
     int64_t dbos_version;
     struct text dbos_schema, digest; /* as recorded; absent: none */
-    struct text server, role, database;
+    struct text role, database;
+    struct text owner;    /* of schemas that this role may not change; absent: none */
     const char *app_role; /* NULL: rights are granted to nobody */
     struct text applied[SCRIPTS_MAX];
     struct text applied_at[SCRIPTS_MAX];
@@ -140,6 +141,7 @@ static enum error read_state(struct ctl *ctl, struct db *db, struct state *ret_s
     state.is_foreign = db_bool(rows, 0, 3);
     state.has_role = db_bool(rows, 0, 4);
     state.may_create = db_bool(rows, 0, 5);
+    state.owner = db_text(rows, 0, 6);
     state.app_role = state.has_role ? role : NULL;
     state.role = db_text(server, 0, 3);
     state.database = db_text(server, 0, 5);
@@ -189,6 +191,13 @@ static enum error check(const struct ctl *ctl, const struct state *state, struct
             "the schema %.63s is a DBOS schema of version %d, which only its own SDK "
             "understands; upgrade it with an official SDK to %d or later first",
             schema, (int)state->dbos_version, DBOS_VERSION_BASE);
+    return OK;
+}
+
+/* May this role do it, for that one? */
+static enum error check_roles(const struct ctl *ctl, const struct state *state,
+                              struct failure *failure)
+{
     if (ctl_flag(ctl, FLAG_APP_ROLE) && !state->has_role)
         return failure_set(
             failure, ERR_NOT_FOUND,
@@ -199,6 +208,11 @@ static enum error check(const struct ctl *ctl, const struct state *state, struct
                            "the role %.63s may not create schemas in the database %.63s; set "
                            "DIRECT_DATABASE_URL to connect as its owner",
                            state->role.data, state->database.data);
+    if (state->owner.data)
+        return failure_set(failure, ERR_FORBIDDEN,
+                           "the schemas are %.63s's, and the role %.63s is not; set "
+                           "DIRECT_DATABASE_URL to connect as %.63s",
+                           state->owner.data, state->role.data, state->owner.data);
     return OK;
 }
 
@@ -380,7 +394,8 @@ enum error ctl_migrate(struct ctl *ctl, struct failure *failure)
     if (error == OK && ctl_flag(ctl, FLAG_STATUS)) {
         print_status(ctl, &state);
         error = check(ctl, &state, failure);
-    } else if (error == OK && (error = check(ctl, &state, failure)) == OK) {
+    } else if (error == OK && (error = check(ctl, &state, failure)) == OK &&
+               (error = check_roles(ctl, &state, failure)) == OK) {
         warn(ctl, &state);
         if (ctl_flag(ctl, FLAG_DRY_RUN)) {
             print_lines(ctl, "wouldDo", plan(ctl, &state));

@@ -28,16 +28,21 @@ class Gateway:
 
     def token_is_valid(self, token):
         digest = hashlib.sha256(token.encode()).hexdigest()
-        return self.value(
-            "select exists (select from openclaw.credential where revoked_at is null"
-            f" and token_sha256 = '{digest}' and (expires_at is null or expires_at > openclaw.now_ms()))"
-        ) == "t"
+        return (
+            self.value(
+                "select exists (select from openclaw.credential where revoked_at is null"
+                f" and token_sha256 = '{digest}' and (expires_at is null or expires_at > openclaw.now_ms()))"
+            )
+            == "t"
+        )
 
 
 def adding(tap, gateway):
     added = gateway.run("agent", "add", "alice")
     tap.ok(
-        added.code == 0 and TOKEN.fullmatch(added.out.strip()), "agent add prints the token only", str(added)
+        added.code == 0 and TOKEN.fullmatch(added.out.strip()),
+        "agent add prints the token only",
+        str(added),
     )
     tap.ok(gateway.token_is_valid(added.out.strip()), "and the token is valid")
     tap.equal(
@@ -49,7 +54,9 @@ def adding(tap, gateway):
         "a workflow has made the agent",
     )
     tap.equal(
-        gateway.value("select status from dbos_system.workflow_status where workflow_uuid = 'agent:alice'"),
+        gateway.value(
+            "select status from dbos_system.workflow_status where workflow_uuid = 'agent:alice'"
+        ),
         "DELAYED",
         "it has a mailbox",
     )
@@ -63,7 +70,9 @@ def adding(tap, gateway):
 
     bob = gateway.run("--json", "agent", "add", "bob", "--name", "Bob B", "--scopes", "send,inbox")
     tap.ok(
-        bob.code == 0 and gateway.token_is_valid(bob.json["token"]), "--json prints one object", str(bob)
+        bob.code == 0 and gateway.token_is_valid(bob.json["token"]),
+        "--json prints one object",
+        str(bob),
     )
     tap.equal(
         gateway.value("select scopes::text from openclaw.principal where principal_id = 'bob'"),
@@ -81,16 +90,24 @@ def adding(tap, gateway):
     tap.ok("send,inbox" in gateway.run("agent", "list").out, "for people as a table")
 
     operator = gateway.run("principal", "add", "boss", "--kind", "operator")
-    tap.ok(gateway.token_is_valid(operator.out.strip()), "principal add makes an operator", str(operator))
+    tap.ok(
+        gateway.token_is_valid(operator.out.strip()),
+        "principal add makes an operator",
+        str(operator),
+    )
     tap.equal(
-        gateway.value("select kind || scopes::text from openclaw.principal where principal_id = 'boss'"),
+        gateway.value(
+            "select kind || scopes::text from openclaw.principal where principal_id = 'boss'"
+        ),
         "operator{operator}",
         "who may do everything",
     )
     clash = gateway.run("agent", "add", "boss")
     tap.ok(clash.code == 73 and "operator" in clash.err, "whose name no agent gets", str(clash))
     tap.equal(
-        gateway.value("select count(*) from dbos_system.workflow_status where workflow_uuid like '%boss'"),
+        gateway.value(
+            "select count(*) from dbos_system.workflow_status where workflow_uuid like '%boss'"
+        ),
         "0",
         "and no workflow is left of that",
     )
@@ -123,19 +140,25 @@ def refusing(tap, gateway):
             str(result),
         )
     result = gateway.run("agent", "revoke", "nobody", "--json")
-    tap.equal(json.loads(result.err)["error"]["code"], "NOT_FOUND", "with --json an error is an object")
+    tap.equal(
+        json.loads(result.err)["error"]["code"], "NOT_FOUND", "with --json an error is an object"
+    )
     result = gateway.run("agent", "list", DATABASE_URL="postgresql://127.0.0.1:1/x")
     tap.ok(result.code == 69, "a database that is away is exit status 69", str(result))
     tap.equal(
-        gateway.value("select count(*) from openclaw.principal"), "4", "none of them has made anything"
+        gateway.value("select count(*) from openclaw.principal"),
+        "4",
+        "none of them has made anything",
     )
 
 
 def tokens(tap, gateway):
     first = gateway.run("agent", "rotate", "alice").out.strip()
     tap.equal(
-        gateway.value("select count(*) from openclaw.credential where principal_id = 'alice'"
-                      " and revoked_at is null"),
+        gateway.value(
+            "select count(*) from openclaw.credential where principal_id = 'alice'"
+            " and revoked_at is null"
+        ),
         "1",
         "rotate ends the older tokens",
     )
@@ -145,11 +168,11 @@ def tokens(tap, gateway):
         "with --overlap they stay valid for that long",
     )
     third = gateway.run("agent", "rotate", "alice", "--overlap", "1ms").out.strip()
-    tap.ok(
-        gateway.token_is_valid(third) and not gateway.token_is_valid(first), "and no longer"
-    )
+    tap.ok(gateway.token_is_valid(third) and not gateway.token_is_valid(first), "and no longer")
     revoked = gateway.run("agent", "revoke", "alice", "--json")
-    tap.ok(revoked.json["revoked"] >= 1 and not gateway.token_is_valid(third), "revoke ends them all")
+    tap.ok(
+        revoked.json["revoked"] >= 1 and not gateway.token_is_valid(third), "revoke ends them all"
+    )
     tap.equal(
         gateway.value(
             "select string_agg(distinct act, ' ' order by act) from openclaw.audit"
@@ -158,8 +181,9 @@ def tokens(tap, gateway):
         "agent.add credential.revoke credential.rotate",
         "the audit has each act",
     )
-    dump = gateway.cluster.execute("copy openclaw.credential to stdout; copy openclaw.audit to stdout",
-                                   "gateway")
+    dump = gateway.cluster.execute(
+        "copy openclaw.credential to stdout; copy openclaw.audit to stdout", "gateway"
+    )
     tap.ok(not any(t in dump for t in (first, second, third)), "no token is in the database")
 
 
@@ -173,11 +197,22 @@ def workflows(tap, gateway):
     steps = gateway.run("workflow", "steps", "provision:alice", "--json").json["steps"]
     tap.equal([s["name"] for s in steps], ["validateAgent", "createAgent"], "workflow steps")
     tap.equal(
-        gateway.run("workflow", "events", "provision:alice", "--json").json, {"events": []}, "workflow events"
+        gateway.run("workflow", "events", "provision:alice", "--json").json,
+        {"events": []},
+        "workflow events",
     )
     listed = gateway.run(
-        "workflow", "list", "--state", "SUCCESS,ERROR", "--workflow", "provisionAgent", "--since", "1h",
-        "--limit", "2", "--json",
+        "workflow",
+        "list",
+        "--state",
+        "SUCCESS,ERROR",
+        "--workflow",
+        "provisionAgent",
+        "--since",
+        "1h",
+        "--limit",
+        "2",
+        "--json",
     )
     tap.equal(
         [w["id"] for w in listed.json["workflows"]],
@@ -185,7 +220,11 @@ def workflows(tap, gateway):
         "workflow list filters, and shows the newest first",
     )
     table = gateway.run("workflow", "list").out.splitlines()
-    tap.ok(table[0].startswith("WORKFLOW ") and len(table) == 7, "for people as a table", "\n".join(table))
+    tap.ok(
+        table[0].startswith("WORKFLOW ") and len(table) == 7,
+        "for people as a table",
+        "\n".join(table),
+    )
 
 
 def interrupted(tap, gateway):
@@ -197,7 +236,11 @@ def interrupted(tap, gateway):
         "gateway",
     )
     result = gateway.run("agent", "add", "carol")
-    tap.ok(result.code == 69 and result.out == "", "a token that was not stored is not shown", str(result))
+    tap.ok(
+        result.code == 69 and result.out == "",
+        "a token that was not stored is not shown",
+        str(result),
+    )
     gateway.cluster.execute("drop trigger fail on openclaw.credential", "gateway")
     again = gateway.run("agent", "add", "carol")
     tap.ok(again.code == 73 and "rotate" in again.err, "the agent is there", str(again))

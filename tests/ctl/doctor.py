@@ -45,7 +45,8 @@ def well(tap, patient):
     tap.ok("transaction mode" in checks["pooler"]["detail"], "the pooler's mode is told")
     plain = ctl(patient.bouncer, DATABASE, "doctor", **patient.settings())
     tap.ok(
-        plain.code == 0 and len([line for line in plain.out.splitlines() if line.startswith("OK ")]) == 13,
+        plain.code == 0
+        and len([line for line in plain.out.splitlines() if line.startswith("OK ")]) == 13,
         "for people a line each",
         str(plain),
     )
@@ -71,7 +72,11 @@ def broken(tap, patient):
             patient.cluster.execute(back, DATABASE)
 
     altered(
-        f"alter role {APP} superuser", f"alter role {APP} nosuperuser", "a superuser", "role", "superuser"
+        f"alter role {APP} superuser",
+        f"alter role {APP} nosuperuser",
+        "a superuser",
+        "role",
+        "superuser",
     )
     altered(
         f"revoke update on openclaw.inbox from {APP}",
@@ -110,22 +115,35 @@ def broken(tap, patient):
         "sweeper",
         "start openclaw-gateway-sweeper",
     )
-    altered(
-        "delete from openclaw.executor", "select 1", "no sweeper ever", "sweeper", "never"
-    )
+    altered("delete from openclaw.executor", "select 1", "no sweeper ever", "sweeper", "never")
     patient.sweep()
-    fails("no runtime directory", "runtime directory", "not there", level="WARN",
-          RUNTIME_DIR=patient.runtime + "x")
     fails(
-        "no pooler", "pooler", "none, or in session mode", level="WARN",
+        "no runtime directory",
+        "runtime directory",
+        "not there",
+        level="WARN",
+        RUNTIME_DIR=patient.runtime + "x",
+    )
+    fails(
+        "no pooler",
+        "pooler",
+        "none, or in session mode",
+        level="WARN",
         DATABASE_URL=patient.cluster.url(DATABASE, APP),
     )
     checks = fails(
-        "a database that is away", "database", "", code=69, DATABASE_URL="postgresql://127.0.0.1:1/x"
+        "a database that is away",
+        "database",
+        "",
+        code=69,
+        DATABASE_URL="postgresql://127.0.0.1:1/x",
     )
     tap.equal(checks["schema"]["level"], "SKIP", "and what needs it is skipped")
     fails(
-        "a direct connection that is away", "direct connection", "", code=69,
+        "a direct connection that is away",
+        "direct connection",
+        "",
+        code=69,
         DIRECT_DATABASE_URL="postgresql://127.0.0.1:1/x",
     )
     result, _ = patient.doctor()
@@ -140,16 +158,22 @@ def weak(tap):
         result = ctl(cluster, DATABASE, "doctor", "--json")
         checks = {c["check"]: c for c in result.json["checks"]}
         tap.ok(
-            result.code == 78 and checks["durability"]["level"] == "FAIL", "FAIL: fsync off", str(result)
+            result.code == 78 and checks["durability"]["level"] == "FAIL",
+            "FAIL: fsync off",
+            str(result),
         )
         cluster.execute("alter system set fsync = on; alter system set full_page_writes = on;")
         cluster.execute("alter system set synchronous_commit = off; select pg_reload_conf();")
         cluster.wait_until("select current_setting('synchronous_commit') = 'off'")
         result = ctl(cluster, DATABASE, "doctor", "--json")
         checks = {c["check"]: c for c in result.json["checks"]}
-        tap.ok("synchronous_commit" in checks["durability"]["detail"], "FAIL: synchronous_commit off")
+        tap.ok(
+            "synchronous_commit" in checks["durability"]["detail"], "FAIL: synchronous_commit off"
+        )
         cluster.execute("alter system set synchronous_commit = on;")
-        cluster.execute("alter system set default_transaction_read_only = on; select pg_reload_conf();")
+        cluster.execute(
+            "alter system set default_transaction_read_only = on; select pg_reload_conf();"
+        )
         cluster.wait_until("select current_setting('default_transaction_read_only') = 'on'")
         result = ctl(cluster, DATABASE, "doctor", "--json")
         checks = {c["check"]: c for c in result.json["checks"]}

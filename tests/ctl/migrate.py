@@ -35,7 +35,9 @@ def fresh(tap, cluster):
     database = created(cluster, "fresh")
     dry = ctl(cluster, database, "migrate", "--dry-run", "--json")
     tap.ok(
-        dry.code == 0 and dry.json["wouldDo"][0]["did"] == "create", "--dry-run has a plan", str(dry)
+        dry.code == 0 and dry.json["wouldDo"][0]["did"] == "create",
+        "--dry-run has a plan",
+        str(dry),
     )
     schemas = "select count(*) from pg_namespace where nspname in ('openclaw', 'dbos_system')"
     tap.equal(cluster.value(schemas, database), "0", "--dry-run changes nothing")
@@ -43,31 +45,43 @@ def fresh(tap, cluster):
     first = ctl(cluster, database, "migrate", "--json")
     tap.ok(first.code == 0, "an empty database is migrated", str(first))
     tap.equal(
-        [line["did"].replace("create", "created").replace("apply", "applied").replace("dd", "d")
-         for line in dry.json["wouldDo"]],
+        [
+            line["did"].replace("create", "created").replace("apply", "applied").replace("dd", "d")
+            for line in dry.json["wouldDo"]
+        ],
         [line["did"] for line in first.json["done"]],
         "it does what --dry-run said",
     )
     tap.equal(
-        cluster.value("select string_agg(version::text, ',') from dbos_system.dbos_migrations", database),
+        cluster.value(
+            "select string_agg(version::text, ',') from dbos_system.dbos_migrations", database
+        ),
         "123",
         "dbos_migrations has the single row 123",
     )
     status = ctl(cluster, database, "migrate", "--status", "--json")
     tap.ok(status.code == 0 and status.json["upToDate"] is True, "--status says so", str(status))
     tap.equal(
-        cluster.value("select value from openclaw.setting where name = 'functions_digest'", database),
+        cluster.value(
+            "select value from openclaw.setting where name = 'functions_digest'", database
+        ),
         status.json["functionsExpected"],
         "the digest of the functions is in the database",
     )
 
     before = dump(cluster, database)
-    xmin = "select sum(xmin::text::bigint) from pg_proc where pronamespace = 'openclaw'::regnamespace"
+    xmin = (
+        "select sum(xmin::text::bigint) from pg_proc where pronamespace = 'openclaw'::regnamespace"
+    )
     functions = cluster.value(xmin + " and proname <> 'migrate'", database)
     second = ctl(cluster, database, "migrate", "--json")
-    tap.ok(second.code == 0 and second.json["done"] == [], "a second time does nothing", str(second))
+    tap.ok(
+        second.code == 0 and second.json["done"] == [], "a second time does nothing", str(second)
+    )
     tap.equal(
-        cluster.value(xmin + " and proname <> 'migrate'", database), functions, "no function is made anew"
+        cluster.value(xmin + " and proname <> 'migrate'", database),
+        functions,
+        "no function is made anew",
     )
     tap.ok(dump(cluster, database) == before, "the schema is the same after the second time")
 
@@ -105,7 +119,11 @@ def functions_change(tap, cluster, expected):
     status = ctl(cluster, database, "migrate", "--status", "--json")
     tap.ok(status.json["upToDate"] is False, "--status tells that the functions are others")
     result = ctl(cluster, database, "migrate")
-    tap.ok(result.code == 0, "functions whose result or signature has changed are replaced", str(result))
+    tap.ok(
+        result.code == 0,
+        "functions whose result or signature has changed are replaced",
+        str(result),
+    )
     tap.ok(dump(cluster, database) == expected, "and the schema is as a fresh one")
 
     cluster.execute(
@@ -140,10 +158,18 @@ def dbos_upgrade(tap, cluster, expected):
                 database,
             )
         result = ctl(cluster, database, "migrate")
-        tap.ok(result.code == 0 and f"by {version + 1}_" in result.out, f"{version} is upgraded", str(result))
+        tap.ok(
+            result.code == 0 and f"by {version + 1}_" in result.out,
+            f"{version} is upgraded",
+            str(result),
+        )
         got, want = columns(cluster, database), columns(cluster, "fresh")
         difference = "\n".join(sorted(set(got.splitlines()) ^ set(want.splitlines())))
-        tap.ok(got == want, f"{version} has the columns, indexes and constraints of a fresh one", difference)
+        tap.ok(
+            got == want,
+            f"{version} has the columns, indexes and constraints of a fresh one",
+            difference,
+        )
         if version > 108:
             tap.ok(dump(cluster, database) == expected, f"{version} dumps as a fresh one")
 
@@ -151,9 +177,13 @@ def dbos_upgrade(tap, cluster, expected):
     ctl(cluster, database, "migrate")
     cluster.execute("update dbos_system.dbos_migrations set version = 130", database)
     result = ctl(cluster, database, "migrate")
-    tap.ok(result.code == 0 and "130" in result.err, "a newer DBOS schema is a warning", str(result))
+    tap.ok(
+        result.code == 0 and "130" in result.err, "a newer DBOS schema is a warning", str(result)
+    )
     tap.equal(
-        cluster.value("select version from dbos_system.dbos_migrations", database), "130", "and is left alone"
+        cluster.value("select version from dbos_system.dbos_migrations", database),
+        "130",
+        "and is left alone",
     )
 
 
@@ -176,11 +206,15 @@ def refusals(tap, cluster):
         before = dump(cluster, database)
         result = ctl(cluster, database, "migrate", **extra)
         tap.ok(
-            result.code == code and all(word in result.err for word in words), f"refused: {name}", str(result)
+            result.code == code and all(word in result.err for word in words),
+            f"refused: {name}",
+            str(result),
         )
         tap.ok(dump(cluster, database) == before, f"and nothing is changed: {name}")
 
-    refuses("another DBOS_SCHEMA", "fresh", ["DBOS_SCHEMA=dbos_system", "other"], DBOS_SCHEMA="other")
+    refuses(
+        "another DBOS_SCHEMA", "fresh", ["DBOS_SCHEMA=dbos_system", "other"], DBOS_SCHEMA="other"
+    )
 
     database = created(cluster, "old")
     cluster.execute(
@@ -191,7 +225,9 @@ def refusals(tap, cluster):
     refuses("a DBOS schema before the common numbers", database, ["version 68", "official SDK"])
 
     database = created(cluster, "foreign")
-    cluster.execute("create schema dbos_system; create table dbos_system.workflow_status ();", database)
+    cluster.execute(
+        "create schema dbos_system; create table dbos_system.workflow_status ();", database
+    )
     refuses("tables that are not DBOS'", database, ["no dbos_migrations", "DBOS_SCHEMA"])
 
     database = created(cluster, "ahead")
@@ -202,9 +238,13 @@ def refusals(tap, cluster):
     database = created(cluster, "poor")
     result = ctl(cluster, database, "migrate", "--app-role", "nobody_here")
     tap.ok(
-        result.code == 66 and "nobody_here" in result.err, "refused: a role that does not exist", str(result)
+        result.code == 66 and "nobody_here" in result.err,
+        "refused: a role that does not exist",
+        str(result),
     )
-    result = ctl(cluster, database, "migrate", PGDATABASE="x", DATABASE_URL="postgresql://localhost:1/x")
+    result = ctl(
+        cluster, database, "migrate", PGDATABASE="x", DATABASE_URL="postgresql://localhost:1/x"
+    )
     tap.ok(result.code == 69, "a database that is away is exit status 69", str(result))
 
 
@@ -255,6 +295,14 @@ def roles(tap, cluster):
         "f",
         "but makes nothing, and does not migrate",
     )
+    result = ctl(cluster, database, "migrate", DATABASE_URL=app_url)
+    tap.ok(
+        result.code == 77 and OWNER in result.err and "DIRECT_DATABASE_URL" in result.err,
+        "who does not own the schemas is told who does",
+        str(result),
+    )
+    result = ctl(cluster, database, "migrate", "--status", "--json", DATABASE_URL=app_url)
+    tap.ok(result.code == 0 and result.json["upToDate"], "but may look", str(result))
 
 
 def together(tap, cluster, expected):
@@ -265,9 +313,15 @@ def together(tap, cluster, expected):
         for process in processes:
             out, err = process.communicate(timeout=120)
             results.append((process.returncode, out, err))
-        tap.ok(all(code == 0 for code, _, _ in results), f"four at once all succeed ({turn})", str(results))
+        tap.ok(
+            all(code == 0 for code, _, _ in results),
+            f"four at once all succeed ({turn})",
+            str(results),
+        )
         tap.equal(
-            sum("created schema" in out for _, out, _ in results), 1, f"one of them made the schema ({turn})"
+            sum("created schema" in out for _, out, _ in results),
+            1,
+            f"one of them made the schema ({turn})",
         )
         tap.ok(dump(cluster, database) == expected, f"and it is whole ({turn})")
 
@@ -276,9 +330,7 @@ def in_use(tap, cluster):
     """A table that somebody holds is waited for, not for ever, and nothing is half done."""
     database = created(cluster, "busy")
     ctl(cluster, database, "migrate")
-    cluster.execute(
-        "delete from openclaw.migration where name = '0002_dbos_system_ours'", database
-    )
+    cluster.execute("delete from openclaw.migration where name = '0002_dbos_system_ours'", database)
     with cluster.session(database) as holder:
         holder.run("begin; lock table dbos_system.notifications in access exclusive mode;")
         process = ctl_start(cluster, database, "migrate")

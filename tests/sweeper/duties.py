@@ -27,7 +27,9 @@ def status(db, identity):
 def swept(tap, machine, name, *words, **extra):
     result = machine.once(**extra)
     tap.ok(
-        result.code == 0 and result.out.startswith("swept: ") and all(w in result.out for w in words),
+        result.code == 0
+        and result.out.startswith("swept: ")
+        and all(w in result.out for w in words),
         name,
         str(result),
     )
@@ -60,29 +62,47 @@ def dead_owner(tap, machine):
     db.commit(provisioning("kept"), executor=mine)
     db.provision("bob")
     db.call(
-        "inbox_subscribe", agent="bob", executor=its, consumer=None, exclusive=False, max_in_flight=10,
+        "inbox_subscribe",
+        agent="bob",
+        executor=its,
+        consumer=None,
+        exclusive=False,
+        max_in_flight=10,
         lease_ms=30000,
     )
     db.commit(message("held"))
     held = db.claim(holder=its)
     swept(tap, machine, "who lives is left alone", "nothing to do")
     tap.ok(kill(victim), "an owner is killed with -9")
-    swept(tap, machine, "and recovered", "executors 1", "workflows recovered 1", "deliveries released 1",
-          "workflows run 1")
+    swept(
+        tap,
+        machine,
+        "and recovered",
+        "executors 1",
+        "workflows recovered 1",
+        "deliveries released 1",
+        "workflows run 1",
+    )
     tap.equal(status(db, "provision:lost"), "SUCCESS", "its workflow is run to its end")
     tap.equal(
-        db.value("select recovery_attempts from dbos_system.workflow_status"
-                 " where workflow_uuid = 'provision:lost'"),
+        db.value(
+            "select recovery_attempts from dbos_system.workflow_status"
+            " where workflow_uuid = 'provision:lost'"
+        ),
         2,
         "at its second attempt",
     )
     tap.equal(status(db, "provision:kept"), "PENDING", "the other's is not touched")
     row = db.inbox(held[0]["message_uuid"])
-    tap.equal((row["state"], row["attempt"]), ("ready", 0), "its delivery is ready, and counts no attempt")
+    tap.equal(
+        (row["state"], row["attempt"]), ("ready", 0), "its delivery is ready, and counts no attempt"
+    )
     swept(tap, machine, "once", "nothing to do")
 
     again = machine.register(alive, executor="same pid, another start")
-    db.run(f"update openclaw.executor set pid_started = pid_started - 1 where executor_id = {literal(again)}")
+    db.run(
+        f"update openclaw.executor set pid_started = pid_started - 1 where executor_id = {literal(again)}"
+    )
     swept(tap, machine, "a pid that is used again is another process", "executors 1")
     db.run("update openclaw.executor set seen_at = 0")
     swept(tap, machine, "and a living one", "nothing to do")
@@ -114,7 +134,9 @@ def orphan(tap, machine):
     """A workflow whose executor nobody knows."""
     db = machine.db
     db.commit(provisioning("orphan"), executor="nobody")
-    swept(tap, machine, "a workflow of nobody is adopted", "workflows recovered 1", "workflows run 1")
+    swept(
+        tap, machine, "a workflow of nobody is adopted", "workflows recovered 1", "workflows run 1"
+    )
     db.clear()
 
 
@@ -143,19 +165,32 @@ def expiry(tap, machine):
     swept(tap, machine, "a DBOS client's message that nobody took expires", "expired 1")
     db.commit(message("old"))
     db.run("update openclaw.inbox set expires_at = 1 where state = 'ready'")
-    db.run("update dbos_system.workflow_status set delay_until_epoch_ms = 1 where workflow_uuid = 'alice:old'")
+    db.run(
+        "update dbos_system.workflow_status set delay_until_epoch_ms = 1 where workflow_uuid = 'alice:old'"
+    )
     swept(tap, machine, "one of ours is woken and expires itself", "woken 1", "workflows run 1")
     tap.equal(
-        (status(db, "alice:old"), db.inbox("alice:old")["state"]), ("ERROR", "expired"), "with its workflow"
+        (status(db, "alice:old"), db.inbox("alice:old")["state"]),
+        ("ERROR", "expired"),
+        "with its workflow",
     )
     db.clear()
 
 
 def timers(tap, machine):
     db = machine.db
-    db.commit(provisioning("parked", status="DELAYED", delay=0), provisioning("later", status="DELAYED", delay=60000))
-    swept(tap, machine, "a parked workflow whose time has come is woken", "woken 1", "workflows run 1")
-    tap.equal((status(db, "provision:parked"), status(db, "provision:later")), ("SUCCESS", "DELAYED"), "no other")
+    db.commit(
+        provisioning("parked", status="DELAYED", delay=0),
+        provisioning("later", status="DELAYED", delay=60000),
+    )
+    swept(
+        tap, machine, "a parked workflow whose time has come is woken", "woken 1", "workflows run 1"
+    )
+    tap.equal(
+        (status(db, "provision:parked"), status(db, "provision:later")),
+        ("SUCCESS", "DELAYED"),
+        "no other",
+    )
     db.run(
         "update dbos_system.workflow_status set workflow_deadline_epoch_ms = 1 where workflow_uuid = 'provision:later'"
     )
@@ -177,7 +212,9 @@ def queued(tap, machine):
     db.commit(task("unknown", status="ENQUEUED"))
     swept(tap, machine, "one that this program does not know is left", "nothing to do")
     tap.equal(status(db, "unknown"), "ENQUEUED", "to whoever does")
-    db.run("update dbos_system.workflow_status set name = 'provisionAgent' where workflow_uuid = 'unknown'")
+    db.run(
+        "update dbos_system.workflow_status set name = 'provisionAgent' where workflow_uuid = 'unknown'"
+    )
     swept(tap, machine, "one whose input makes no sense", "workflows run 1")
     tap.equal(status(db, "unknown"), "ERROR", "ends in an error")
     db.clear()
@@ -214,10 +251,18 @@ def bells(tap, machine):
 
 def schema(tap, machine):
     result = machine.once(DATABASE_URL="postgresql://127.0.0.1:1/x")
-    tap.ok(result.code == 69 and result.out.startswith("swept: "), "no database is exit status 69", str(result))
+    tap.ok(
+        result.code == 69 and result.out.startswith("swept: "),
+        "no database is exit status 69",
+        str(result),
+    )
     machine.db.run("update openclaw.setting set value = 'x' where name = 'functions_digest'")
     result = machine.once()
-    tap.ok(result.code == 78 and "migrate" in result.out, "another schema is 78, and says what to do", str(result))
+    tap.ok(
+        result.code == 78 and "migrate" in result.out,
+        "another schema is 78, and says what to do",
+        str(result),
+    )
 
 
 def main():
@@ -226,7 +271,16 @@ def main():
     with Cluster() as cluster:
         machine = Machine(cluster)
         for test in (
-            nothing, dead_owner, silent_host, orphan, leases, expiry, timers, queued, bells, schema,
+            nothing,
+            dead_owner,
+            silent_host,
+            orphan,
+            leases,
+            expiry,
+            timers,
+            queued,
+            bells,
+            schema,
         ):
             test(tap, machine)
         machine.close()

@@ -53,7 +53,14 @@ def rows_of(db, identity):
 
 
 def finished(identity, **fields):
-    return task(identity, status="SUCCESS", output="1", steps=[step(0, "one")], events=[(0, "done", "1")], **fields)
+    return task(
+        identity,
+        status="SUCCESS",
+        output="1",
+        steps=[step(0, "one")],
+        events=[(0, "done", "1")],
+        **fields,
+    )
 
 
 def messages(tap, db):
@@ -69,22 +76,29 @@ def messages(tap, db):
     tap.equal(first_pass, (3, 3, 0, 0), "old messages that were settled go, with their workflows")
     left = db.rows("select message_uuid from openclaw.inbox order by 1")
     tap.equal(
-        [r["message_uuid"] for r in left], ["alice:held", "alice:new", "alice:unread"],
+        [r["message_uuid"] for r in left],
+        ["alice:held", "alice:new", "alice:unread"],
         "unread, held and new ones stay",
     )
     tap.equal(
-        [r["message_uuid"] for r in db.rows("select message_uuid from dbos_system.notifications order by 1")],
+        [
+            r["message_uuid"]
+            for r in db.rows("select message_uuid from dbos_system.notifications order by 1")
+        ],
         ["alice:held", "alice:new", "alice:unread"],
         "so do their contents, and no other",
     )
     tap.equal(rows_of(db, "alice:old0"), 0, "nothing of the workflow is left")
     tap.equal(
-        [d["message_uuid"] for d in db.claim(limit=10)], ["alice:unread", "alice:new"],
+        [d["message_uuid"] for d in db.claim(limit=10)],
+        ["alice:unread", "alice:new"],
         "what is unread is delivered",
     )
     clear(db)
 
-    db.run("""select dbos_system.send_message('agent:bob', '"hi"'::json, message_id => 'foreign')""")
+    db.run(
+        """select dbos_system.send_message('agent:bob', '"hi"'::json, message_id => 'foreign')"""
+    )
     db.ack(*db.claim())
     db.run(f"update openclaw.inbox set due_at = due_at - {OLD}")
     db.run(
@@ -97,32 +111,53 @@ def messages(tap, db):
     clear(db)
     db.run("""select dbos_system.send_message('agent:bob', '"hi"'::json, message_id => 'again')""")
     db.ack(*db.claim())
-    db.run(f"update openclaw.inbox set due_at = due_at - {OLD}; update dbos_system.notifications set consumed = false")
+    db.run(
+        f"update openclaw.inbox set due_at = due_at - {OLD}; update dbos_system.notifications set consumed = false"
+    )
     prune(db)
-    tap.equal(db.count("dbos_system.notifications"), 1, "nor does one that somebody made unread again")
+    tap.equal(
+        db.count("dbos_system.notifications"), 1, "nor does one that somebody made unread again"
+    )
     clear(db)
 
 
 def workflows(tap, db):
-    db.commit(finished("alice:old"), finished("alice:new"), task("alice:failed", status="ERROR", error='{"name":"x"}'))
-    db.commit(task("alice:running"), task("alice:parked", status="DELAYED", delay=DAY), finished("alice:theirs"))
+    db.commit(
+        finished("alice:old"),
+        finished("alice:new"),
+        task("alice:failed", status="ERROR", error='{"name":"x"}'),
+    )
+    db.commit(
+        task("alice:running"),
+        task("alice:parked", status="DELAYED", delay=DAY),
+        finished("alice:theirs"),
+    )
     age(db, "workflow_uuid not in ('alice:new')")
-    db.run("update dbos_system.workflow_status set application_name = 'other' where workflow_uuid = 'alice:theirs'")
+    db.run(
+        "update dbos_system.workflow_status set application_name = 'other' where workflow_uuid = 'alice:theirs'"
+    )
     db.run(
         "update dbos_system.workflow_status set status = 'CANCELLED', completed_at = 1 where workflow_uuid = 'agent:bob'"
     )
     first, _ = db.twice(tap, "prune", lambda: prune(db))
     tap.equal(first, (0, 2, 0, 0), "old workflows that have ended go")
-    tap.equal((rows_of(db, "alice:old"), rows_of(db, "alice:failed")), (0, 0), "with all that was theirs")
+    tap.equal(
+        (rows_of(db, "alice:old"), rows_of(db, "alice:failed")), (0, 0), "with all that was theirs"
+    )
     for identity, what in (
-        ("alice:new", "a new one"), ("alice:running", "one that runs"), ("alice:parked", "one that is parked"),
-        ("alice:theirs", "another application's"), ("agent:bob", "a mailbox, whatever somebody did to it"),
+        ("alice:new", "a new one"),
+        ("alice:running", "one that runs"),
+        ("alice:parked", "one that is parked"),
+        ("alice:theirs", "another application's"),
+        ("agent:bob", "a mailbox, whatever somebody did to it"),
     ):
         tap.ok(rows_of(db, identity) >= 2, f"{what} stays")
     [answer] = db.commit(task("alice:old", status="SUCCESS", output="2", name="other"))
     tap.equal(answer["outcome"], "committed", "its id is a new workflow's")
     tap.equal(db.workflow("alice:old")["steps"], [], "which has no past")
-    db.run("update dbos_system.workflow_status set status = 'DELAYED', completed_at = null where workflow_uuid = 'agent:bob'")
+    db.run(
+        "update dbos_system.workflow_status set status = 'DELAYED', completed_at = null where workflow_uuid = 'agent:bob'"
+    )
     clear(db)
 
 
@@ -132,7 +167,11 @@ def orphans(tap, db):
     db.run("delete from dbos_system.workflow_status where workflow_uuid like 'alice:%'")
     before = db.count("dbos_system.workflow_input", "workflow_uuid like 'alice:%'")
     first, _ = db.twice(tap, "prune", lambda: prune(db))
-    tap.equal((before, first), (2, (0, 0, 3, 0)), "payloads and steps that an older client's delete left go")
+    tap.equal(
+        (before, first),
+        (2, (0, 0, 3, 0)),
+        "payloads and steps that an older client's delete left go",
+    )
     tap.equal(rows_of(db, "alice:b"), 3, "when they are old")
     clear(db)
 
@@ -153,11 +192,17 @@ def one_at_a_time(tap, db):
     age(db)
     with db.another() as other:
         other.run(f"select pg_advisory_lock({key})")
-        tap.equal(prune(db), (0, 0, 0, 0), "while another retention runs, DBOS' own included, nothing goes")
+        tap.equal(
+            prune(db),
+            (0, 0, 0, 0),
+            "while another retention runs, DBOS' own included, nothing goes",
+        )
         other.run(f"select pg_advisory_unlock({key})")
     with db.another() as other:
         other.run("begin")
-        other.run("select from dbos_system.workflow_status where workflow_uuid = 'alice:x' for update")
+        other.run(
+            "select from dbos_system.workflow_status where workflow_uuid = 'alice:x' for update"
+        )
         tap.equal(prune(db), (0, 0, 0, 0), "what somebody holds is left")
         other.run("commit")
     tap.equal(prune(db), (0, 1, 0, 0), "until the next time")
@@ -174,7 +219,10 @@ def interrupted(tap, machine):
         db.commit(*(finished(f"alice:i{n}") for n in range(first, first + 1000)))
     age(db)
     with machine.start() as sweeper:
-        wait(lambda: db.count("dbos_system.workflow_status", "workflow_uuid like 'alice:i%'") < MANY, "the first batch")
+        wait(
+            lambda: db.count("dbos_system.workflow_status", "workflow_uuid like 'alice:i%'") < MANY,
+            "the first batch",
+        )
         sweeper.process.send_signal(signal.SIGKILL)
         sweeper.process.wait()
     time.sleep(0.3)
@@ -188,7 +236,9 @@ def interrupted(tap, machine):
     )
     result = machine.once()
     tap.ok(result.code == 0 and "pruned" in result.out, "the next one goes on", str(result))
-    tap.equal(db.count("dbos_system.operation_outputs", "workflow_uuid like 'alice:i%'"), 0, "to the end")
+    tap.equal(
+        db.count("dbos_system.operation_outputs", "workflow_uuid like 'alice:i%'"), 0, "to the end"
+    )
     clear(db)
 
 

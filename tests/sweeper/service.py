@@ -30,7 +30,10 @@ def at_once(tap, machine):
     """design.md, section 6: recovered within a second of the owner's death."""
     db = machine.db
     with machine.start() as sweeper:
-        wait(lambda: count(db, "openclaw.executor", "kind = 'sweeper' and ended_at is null"), "the sweeper")
+        wait(
+            lambda: count(db, "openclaw.executor", "kind = 'sweeper' and ended_at is null"),
+            "the sweeper",
+        )
         longest = 0.0
         for turn in range(5):
             victim = sleeper()
@@ -38,22 +41,35 @@ def at_once(tap, machine):
             db.commit(provisioning(f"fast{turn}"), executor=executor)
             time.sleep(0.2)
             tap.ok(
-                count(db, "dbos_system.workflow_status", f"executor_id = '{executor}' and status = 'PENDING'")
-                == 1 and kill(victim),
+                count(
+                    db,
+                    "dbos_system.workflow_status",
+                    f"executor_id = '{executor}' and status = 'PENDING'",
+                )
+                == 1
+                and kill(victim),
                 f"an owner is killed with -9 ({turn})",
             )
-            longest = max(longest, wait(
-                lambda n=turn: count(
-                    db, "dbos_system.workflow_status",
-                    f"workflow_uuid = 'provision:fast{n}' and status = 'SUCCESS'",
+            longest = max(
+                longest,
+                wait(
+                    lambda n=turn: count(
+                        db,
+                        "dbos_system.workflow_status",
+                        f"workflow_uuid = 'provision:fast{n}' and status = 'SUCCESS'",
+                    ),
+                    "the recovery",
                 ),
-                "the recovery",
-            ))
-        tap.ok(longest < 1.0, "its workflow is recovered and run within a second", f"{longest:.3f} s")
+            )
+        tap.ok(
+            longest < 1.0, "its workflow is recovered and run within a second", f"{longest:.3f} s"
+        )
         print(f"# longest recovery {longest:.3f} s")
         tap.equal(sweeper.stop(), 0, "SIGTERM ends it with 0")
     tap.equal(
-        count(db, "openclaw.executor", "kind = 'sweeper' and ended_at is null"), 0, "and its row says so"
+        count(db, "openclaw.executor", "kind = 'sweeper' and ended_at is null"),
+        0,
+        "and its row says so",
     )
     tap.equal(os.listdir(machine.runtime), [], "and its socket is gone")
     with machine.start(SWEEP_INTERVAL_MS="3600000") as idle:
@@ -64,8 +80,11 @@ def at_once(tap, machine):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell:
             bell.sendto(b"", path)
         wait(
-            lambda: count(db, "dbos_system.workflow_status",
-                          "workflow_uuid = 'provision:rung' and status = 'SUCCESS'"),
+            lambda: count(
+                db,
+                "dbos_system.workflow_status",
+                "workflow_uuid = 'provision:rung' and status = 'SUCCESS'",
+            ),
             "the sweep that a bell asked for",
         )
         tap.ok(True, "a bell wakes it")
@@ -113,17 +132,30 @@ def poisoned(tap, machine):
         "alter table dbos_system.workflow_status enable trigger poison"
     )
     with machine.start() as sweeper:
-        wait(lambda: count(db, "dbos_system.workflow_status",
-                           "workflow_uuid like 'provision:w%' and status = 'SUCCESS'") == 5,
-             "the workflows beside the poisoned one")
+        wait(
+            lambda: count(
+                db,
+                "dbos_system.workflow_status",
+                "workflow_uuid like 'provision:w%' and status = 'SUCCESS'",
+            )
+            == 5,
+            "the workflows beside the poisoned one",
+        )
         tap.ok(True, "the others are woken and run")
         wait(lambda: count(db, "openclaw.inbox", "state = 'ready'") == 5, "the messages beside")
         tap.ok(True, "the others are redelivered")
-        wait(lambda: count(db, "dbos_system.workflow_status", "workflow_uuid = 'late' and status = 'CANCELLED'"),
-             "the deadline beside")
+        wait(
+            lambda: count(
+                db, "dbos_system.workflow_status", "workflow_uuid = 'late' and status = 'CANCELLED'"
+            ),
+            "the deadline beside",
+        )
         tap.ok(True, "the others are cancelled")
-        wait(lambda: {e["duty"] for e in sweeper.named("sweep.row_failed")} >= {"wake", "leases", "deadlines"},
-             "the names of the rows")
+        wait(
+            lambda: {e["duty"] for e in sweeper.named("sweep.row_failed")}
+            >= {"wake", "leases", "deadlines"},
+            "the names of the rows",
+        )
         rows = {e["duty"]: e["row"] for e in sweeper.named("sweep.row_failed")}
         tap.equal(
             rows,
@@ -135,12 +167,21 @@ def poisoned(tap, machine):
             "each poisoned row is named",
         )
         tap.ok(
-            count(db, "openclaw.inbox", "message_uuid = 'alice:venom' and due_at > openclaw.now_ms() + 30000"),
+            count(
+                db,
+                "openclaw.inbox",
+                "message_uuid = 'alice:venom' and due_at > openclaw.now_ms() + 30000",
+            ),
             "and put off where that is possible",
         )
-        db.run("drop trigger poison on dbos_system.workflow_status; drop trigger poison on openclaw.inbox;"
-               "update openclaw.inbox set due_at = 1 where state = 'leased'")
-        wait(lambda: count(db, "openclaw.inbox", "message_uuid = 'alice:venom' and state = 'ready'"), "the cure")
+        db.run(
+            "drop trigger poison on dbos_system.workflow_status; drop trigger poison on openclaw.inbox;"
+            "update openclaw.inbox set due_at = 1 where state = 'leased'"
+        )
+        wait(
+            lambda: count(db, "openclaw.inbox", "message_uuid = 'alice:venom' and state = 'ready'"),
+            "the cure",
+        )
         tap.ok(True, "a row that was cured goes on")
         tap.equal(sweeper.stop(), 0, "and the sweeper lives")
     db.clear()
@@ -149,7 +190,9 @@ def poisoned(tap, machine):
 def fill(db):
     db.provision("bob")
     for first in range(0, ROWS, 500):
-        db.commit(*(task(f"alice:d{n}", status="DELAYED", delay=0) for n in range(first, first + 500)))
+        db.commit(
+            *(task(f"alice:d{n}", status="DELAYED", delay=0) for n in range(first, first + 500))
+        )
     for first in range(0, ROWS, 500):
         db.commit(*(message(f"m{n}") for n in range(first, first + 500)))
     while held := db.claim(lease_ms=1, limit=500):
@@ -166,10 +209,19 @@ def fill(db):
 
 def is_done(db):
     return (
-        count(db, "dbos_system.workflow_status", "status = 'DELAYED' and workflow_uuid like 'alice:d%'") == 0
+        count(
+            db,
+            "dbos_system.workflow_status",
+            "status = 'DELAYED' and workflow_uuid like 'alice:d%'",
+        )
+        == 0
         and count(db, "openclaw.inbox", "state = 'leased'") == 0
-        and count(db, "dbos_system.workflow_status",
-                  "status = 'SUCCESS' and workflow_uuid like 'provision:r%'") == RUNS
+        and count(
+            db,
+            "dbos_system.workflow_status",
+            "status = 'SUCCESS' and workflow_uuid like 'provision:r%'",
+        )
+        == RUNS
         and count(db, "dbos_system.workflow_status", "status = 'PENDING'") == 0
     )
 
@@ -183,20 +235,31 @@ def together(tap, machine):
         time.sleep(0.3)
         tap.equal((one.stop(), other.stop()), (0, 0), "both end well")
         shares = {}
-        for key, total in (("woken", ROWS), ("redelivered", ROWS), ("ran", RUNS), ("executors", 20), ("recovered", 20)):
+        for key, total in (
+            ("woken", ROWS),
+            ("redelivered", ROWS),
+            ("ran", RUNS),
+            ("executors", 20),
+            ("recovered", 20),
+        ):
             shares[key] = (one.total(key), other.total(key))
             tap.equal(sum(shares[key]), total, f"each of {total} {key} once")
         print(f"# {seconds:.1f} s, shares {shares}")
         failed = [e for s in (one, other) for e in s.events if e["level"] in ("warn", "error")]
         tap.equal(failed, [], "and no failure is logged")
     tap.equal(
-        db.value("select max(recovery_attempts) from dbos_system.workflow_status"
-                 " where workflow_uuid like 'provision:r%'"),
+        db.value(
+            "select max(recovery_attempts) from dbos_system.workflow_status"
+            " where workflow_uuid like 'provision:r%'"
+        ),
         1,
         "no workflow was claimed twice",
     )
     tap.equal(
-        (db.value("select min(attempt) from openclaw.inbox"), db.value("select max(attempt) from openclaw.inbox")),
+        (
+            db.value("select min(attempt) from openclaw.inbox"),
+            db.value("select max(attempt) from openclaw.inbox"),
+        ),
         (1, 1),
         "no message lost an attempt more",
     )
@@ -221,8 +284,11 @@ def outage(tap, machine):
         sweeper.await_event("sweep.database_back")
         tap.ok(time.monotonic() - begun < 2, "and goes on at once when it is back")
         machine.db = db = type(db)(cluster, machine.database)
-        unfinished = count(db, "dbos_system.workflow_status",
-                           "status <> 'SUCCESS' and workflow_uuid like 'provision:r%'")
+        unfinished = count(
+            db,
+            "dbos_system.workflow_status",
+            "status <> 'SUCCESS' and workflow_uuid like 'provision:r%'",
+        )
         tap.ok(unfinished > 0, "the crash came in the middle", f"{unfinished} unfinished")
         wait(lambda: is_done(db), "the rest", 60)
         tap.ok(True, "everything is done in the end")
@@ -232,7 +298,10 @@ def outage(tap, machine):
         )
         begun = time.monotonic()
         cluster.stop("immediate")
-        tap.ok(sweeper.stop() == 0 and time.monotonic() - begun < 5, "without its database SIGTERM ends it, too")
+        tap.ok(
+            sweeper.stop() == 0 and time.monotonic() - begun < 5,
+            "without its database SIGTERM ends it, too",
+        )
     cluster.start()
     machine.db = type(db)(cluster, machine.database)
     machine.db.clear()
@@ -246,14 +315,20 @@ def killed(tap, machine):
         sweeper.await_event("workflow.ran")
         sweeper.process.send_signal(signal.SIGKILL)
         sweeper.process.wait()
-    unfinished = count(db, "dbos_system.workflow_status",
-                       "status <> 'SUCCESS' and workflow_uuid like 'provision:k%'")
+    unfinished = count(
+        db,
+        "dbos_system.workflow_status",
+        "status <> 'SUCCESS' and workflow_uuid like 'provision:k%'",
+    )
     tap.ok(unfinished > 0, "a sweeper is killed in the middle", f"{unfinished} unfinished")
     result = machine.once()
     tap.ok(result.code == 0 and "executors 1" in result.out, "the next one buries it", str(result))
     tap.equal(
-        count(db, "dbos_system.workflow_status",
-              "status = 'SUCCESS' and workflow_uuid like 'provision:k%'"),
+        count(
+            db,
+            "dbos_system.workflow_status",
+            "status = 'SUCCESS' and workflow_uuid like 'provision:k%'",
+        ),
         200,
         "and finishes its work",
     )
@@ -268,12 +343,22 @@ def schema(tap, machine):
     db.commit(provisioning("early", status="ENQUEUED"))
     with machine.start() as sweeper:
         event = sweeper.await_event("sweep.database_away")
-        tap.ok("gatewayctl migrate" in event["detail"], "a schema that does not fit is said", str(event))
+        tap.ok(
+            "gatewayctl migrate" in event["detail"],
+            "a schema that does not fit is said",
+            str(event),
+        )
         time.sleep(0.5)
-        tap.equal(db.count("dbos_system.workflow_status", "status = 'ENQUEUED'"), 1, "and nothing is touched")
+        tap.equal(
+            db.count("dbos_system.workflow_status", "status = 'ENQUEUED'"),
+            1,
+            "and nothing is touched",
+        )
         db.run(f"update openclaw.setting set value = '{digest}' where name = 'functions_digest'")
         sweeper.await_event("sweep.database_back")
-        wait(lambda: db.count("dbos_system.workflow_status", "status = 'ENQUEUED'") == 0, "the work")
+        wait(
+            lambda: db.count("dbos_system.workflow_status", "status = 'ENQUEUED'") == 0, "the work"
+        )
         tap.ok(True, "after the migration it goes on by itself")
     db.clear()
 

@@ -177,3 +177,33 @@ begin
   end if;
 end
 $$;
+
+-- Locks messages for a transition that settles or retries them, in the one order in which everybody
+-- takes these locks, so that none waits for another in a circle.
+-- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
+create or replace function openclaw.message_lock(p_seq bigint[])
+returns void
+language plpgsql
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  perform
+  from dbos_system.workflow_status s
+  where s.workflow_uuid in (
+    select i.workflow_uuid
+    from openclaw.inbox i
+    where i.inbox_seq = any (p_seq)
+  )
+  order by s.workflow_uuid
+  for no key update;
+
+  perform
+  from openclaw.inbox i
+  where i.inbox_seq = any (p_seq)
+  order by i.inbox_seq
+  for update;
+end
+$$;

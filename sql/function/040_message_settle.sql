@@ -35,21 +35,7 @@ as $$
 declare
   v_now constant bigint := openclaw.now_ms();
 begin
-  perform
-  from dbos_system.workflow_status s
-  where s.workflow_uuid in (
-    select i.workflow_uuid
-    from openclaw.inbox i
-    where i.inbox_seq = any (p_seq)
-  )
-  order by s.workflow_uuid
-  for no key update;
-
-  perform
-  from openclaw.inbox i
-  where i.inbox_seq = any (p_seq)
-  order by i.inbox_seq
-  for update;
+  perform openclaw.message_lock(p_seq);
 
   return query
   with settled as (

@@ -371,22 +371,7 @@ declare
   v_dead bigint[];
   v_dead_delivery text[];
 begin
-  -- the workflows first, then the messages: message_settle locks in this order too
-  perform
-  from dbos_system.workflow_status s
-  where s.workflow_uuid in (
-    select i.workflow_uuid
-    from openclaw.inbox i
-    where i.inbox_seq = any (p_seq)
-  )
-  order by s.workflow_uuid
-  for no key update;
-
-  perform
-  from openclaw.inbox i
-  where i.inbox_seq = any (p_seq)
-  order by i.inbox_seq
-  for update;
+  perform openclaw.message_lock(p_seq);
 
   return query
   update openclaw.inbox i

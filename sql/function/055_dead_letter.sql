@@ -85,21 +85,7 @@ begin
     ) r
     where r.is_full;
 
-    perform
-    from dbos_system.workflow_status s
-    where s.workflow_uuid in (
-      select i.workflow_uuid
-      from openclaw.inbox i
-      where i.inbox_seq = any (v_seq)
-    )
-    order by s.workflow_uuid
-    for no key update;
-
-    perform
-    from openclaw.inbox i
-    where i.inbox_seq = any (v_seq)
-    order by i.inbox_seq
-    for update;
+    perform openclaw.message_lock(v_seq);
 
     -- what is not consumed was sent once more by a rewound workflow and is on its way as that
     with back as (

@@ -93,7 +93,10 @@ def check_frames(tap, stack):
     line = process.stdout.readline()
     if line.strip() == "READY":
         for pid in stack.sessions():
-            os.kill(pid, signal.SIGTERM)
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass  # a session of before that has just ended
         line = process.stdout.readline()
     process.wait(30)
     seen = json.loads(line or "{}")

@@ -6,14 +6,17 @@
         rig.http("POST", "/messages", {…}, token=rig.tokens["alice"])
         with rig.session("alice") as alice:                 # stack.Client over pipes
             alice.request("send", {…})
-        rig.spawn("openclaw-gateway-sweeper", "--once", fault=Fault(3)).wait()
+        rig.spawn("openclaw-gateway-sweeper", "--once", fault=Kill(3)).wait()
         rig.sweep()                                         # the real sweeper, without faults
 
-Fault(n, name=None)     SIGKILL the process at the n-th fault point that it passes
+Kill(n)                 a fault: SIGKILL at the n-th fault point that the process passes
+Cut(rig, n, side)       a fault: the n-th "answer" or "request" of its database connection is lost
+Fault
+    hit(process)        did it happen?         where(process)    after which point
+    trouble(process, hit)   what is wrong with how the process ended, or None
 Process
     wait(timeout)       its exit status; -9 when it was killed
-    points()            how many fault points it has passed
-    killed()            did the fault kill it?  (of a responder: one of its workers)
+    points()            the fault points that it has passed
     log()               its stderr
 
 The client's environment is websocketd's; everything ends with the test.
@@ -32,6 +35,7 @@ import time
 import cluster as cluster_library
 import fastcgi
 from cluster import Bouncer, Cluster
+from proxy import Proxy
 from stack import BUILD, PROGRAMS, Client
 from tap import skip_all
 from transition import Connection
@@ -46,10 +50,65 @@ class Gone(ConnectionError):
     """The process at the other end of the pipes has ended."""
 
 
-class Fault:
-    def __init__(self, number, name=None):
+class Kill:
+    """SIGKILL of the process at the number-th fault point that it passes."""
+
+    def __init__(self, number):
         self.number = number
-        self.name = name
+
+    def environment(self):
+        return {"OPENCLAW_FAULT_AT": str(self.number)}
+
+    def hit(self, process):
+        passed = len(process.points())
+        if passed < self.number:
+            return False
+        if process.name == "openclaw-gateway-http":
+            # the master restarts a worker, or ends with an error where it ends anyhow
+            return process.worker_died() or process.popen.poll() not in (None, 0)
+        return passed == self.number and process.popen.poll() == -signal.SIGKILL
+
+    def where(self, process):
+        return (process.points() or ["the start"])[-1]
+
+    def trouble(self, process, hit):
+        status = process.popen.returncode
+        if not hit and (status != 0 or len(process.points()) >= self.number):
+            return f"not killed by the fault, exit {status}, {len(process.points())} points passed"
+        return None
+
+    def close(self):
+        pass
+
+
+class Cut:
+    """The number-th piece of what one side of the database connection says gets lost."""
+
+    def __init__(self, rig, number, side):
+        self.proxy = Proxy(rig.bouncer, rig.directory, number, side)
+        self.options = {
+            "DATABASE_URL": self.proxy.url(DATABASE),
+            "DIRECT_DATABASE_URL": self.proxy.url(DATABASE),
+        }
+
+    def environment(self):
+        return self.options
+
+    def hit(self, process):
+        return self.proxy.happened.is_set()
+
+    def where(self, process):
+        return (process.points() or ["the start"])[-1]
+
+    def trouble(self, process, hit):
+        status = process.popen.returncode
+        serves = process.name in ("openclaw-gateway-http", "openclaw-gateway-session")
+        if status < 0 or status != 0 and (serves or not hit):
+            return f"exit {status}"
+        return None
+
+    def close(self):
+        self.proxy.close()
 
 
 def skip_without_fault_points():
@@ -79,8 +138,7 @@ class Process:
         self.log_path = stem + ".log"
         environment = dict(environment, OPENCLAW_FAULT_LOG=self.fault_path)
         if fault is not None:
-            environment["OPENCLAW_FAULT_AT"] = str(fault.number)
-            environment["OPENCLAW_FAULT_NAME"] = fault.name or ""
+            environment.update(fault.environment())
         with open(self.log_path, "wb") as log:
             self.popen = subprocess.Popen(
                 [os.path.join(BUILD, name), *arguments],
@@ -108,12 +166,6 @@ class Process:
     def log(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
-
-    def killed(self):
-        if self.fault is None or len(self.points()) < self.fault.number:
-            return False
-        # a responder whose worker dies while it ends says so with its exit status
-        return self.worker_died() or self.popen.poll() not in (None, 0)
 
     def worker_died(self):
         return any(
@@ -275,7 +327,7 @@ class Rig:
             os.unlink(self.socket_path)
         server = self.spawn("openclaw-gateway-http", fault=fault)
         deadline = time.monotonic() + TIMEOUT
-        while server.running() and not server.killed():
+        while server.running() and not server.worker_died():
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
                     probe.connect(self.socket_path)

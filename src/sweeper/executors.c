@@ -52,15 +52,19 @@ static enum error reap_each(struct sweep *sweep, const struct text *ids, size_t 
     return OK;
 }
 
+/* And this one by registering anew: should another host have taken it for dead, it is not. */
 static enum error tell_alive(struct sweep *sweep, const struct text *ids, size_t count,
                              struct failure *failure)
 {
-    struct db_call call;
-    struct db_rows *rows;
+    struct db_tx *tx = db_tx_begin(sweep->db, sweep->arena);
+    struct db_call seen, self;
 
-    db_call_init(&call, sweep->arena, STATEMENT_EXECUTOR_SEEN);
-    db_add_texts(&call, ids, count);
-    return db_run(sweep->db, &call, failure, &rows);
+    db_call_init(&seen, sweep->arena, STATEMENT_EXECUTOR_SEEN);
+    db_add_texts(&seen, ids, count);
+    db_tx_call(tx, &seen, NULL);
+    executor_register_call(&self, sweep->arena, &sweep->engine.executor, NULL, TEXT_NONE);
+    db_tx_call(tx, &self, NULL);
+    return db_tx_commit(tx, failure);
 }
 
 enum error duty_executors(struct sweep *sweep, bool *ret_more, struct failure *failure)

@@ -335,6 +335,22 @@ def killed(tap, machine):
     db.clear()
 
 
+def buried_alive(tap, machine):
+    """Another host's sweeper has taken this one for dead."""
+    db = machine.db
+    with machine.start(EXECUTOR_LEASE_MS="1000") as sweeper:
+        wait(lambda: count(db, "openclaw.executor", "kind = 'sweeper'"), "the sweeper")
+        db.run("update openclaw.executor set ended_at = 1 where kind = 'sweeper'")
+        wait(
+            lambda: count(db, "openclaw.executor", "kind = 'sweeper' and ended_at is null"),
+            "its protest",
+            3,
+        )
+        tap.ok(True, "a sweeper that was taken for dead says that it lives")
+        sweeper.stop()
+    db.clear()
+
+
 def schema(tap, machine):
     """Started before its schema is there, it waits for it."""
     db = machine.db
@@ -368,7 +384,7 @@ def main():
     tap = Tap()
     with Cluster() as cluster:
         machine = Machine(cluster)
-        for test in (at_once, supervised, poisoned, together, killed, outage, schema):
+        for test in (at_once, supervised, poisoned, together, killed, buried_alive, outage, schema):
             test(tap, machine)
         machine.close()
     return tap.done()

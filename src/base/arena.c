@@ -141,7 +141,7 @@ void *arena_alloc(struct arena *arena, size_t size)
     }
     if (first != NULL && first->size - first->used >= wanted)
         return take(first, wanted);
-    if (first != NULL && wanted >= BLOCK_SIZE / 4) {
+    if (first != NULL && wanted > BLOCK_SIZE / 4) {
         /* Stands behind the first block, whose rest stays in use. */
         block = block_new(wanted);
         block->next = first->next;

@@ -2,6 +2,7 @@
 #include "base/env_file.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -82,32 +83,48 @@ static void read_line(char *line, unsigned number, env_file_line *each, void *co
         each(context, number, line, value, NULL);
 }
 
+/* The next line without its newline; false at the end. *ret_len counts what does not fit too, and
+ * *ret_whole is false where a NUL would hide what stands behind it. */
+static bool next_line(FILE *file, char *line, size_t *ret_len, bool *ret_whole)
+{
+    size_t len = 0;
+    int c = getc(file);
+
+    if (c == EOF)
+        return false;
+    *ret_whole = true;
+    for (; c != EOF && c != '\n'; c = getc(file), len++) {
+        if (c == '\0')
+            *ret_whole = false;
+        if (len < ENV_FILE_LINE_MAX)
+            line[len] = (char)c;
+    }
+    line[len < ENV_FILE_LINE_MAX ? len : ENV_FILE_LINE_MAX] = '\0';
+    *ret_len = len;
+    return true;
+}
+
 enum error env_file_read(struct arena *arena, const char *path, env_file_line *each, void *context,
                          struct failure *failure)
 {
     FILE *file = fopen(path, "r");
-    char line[ENV_FILE_LINE_MAX + 2];
+    char line[ENV_FILE_LINE_MAX + 1];
     enum error error = OK;
     unsigned number = 0;
+    size_t len;
+    bool whole;
 
     if (file == NULL)
         return failure_set(failure, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s",
                            path, strerror(errno));
-    while (fgets(line, sizeof(line), file) != NULL) {
-        size_t len = strcspn(line, "\n");
-
+    while (next_line(file, line, &len, &whole)) {
         number++;
-        if (len > ENV_FILE_LINE_MAX) {
-            int c;
-
+        if (len > ENV_FILE_LINE_MAX)
             each(context, number, NULL, NULL, "the line is longer than 8192 bytes");
-            do
-                c = getc(file);
-            while (c != EOF && c != '\n');
-            continue;
-        }
-        line[len] = '\0';
-        read_line(arena_string(arena, line), number, each, context);
+        else if (!whole)
+            each(context, number, NULL, NULL, "the line has a NUL byte in it");
+        else
+            read_line(arena_string(arena, line), number, each, context);
     }
     if (ferror(file))
         error = failure_set(failure, ERR_IO, "cannot read %s: %s", path, strerror(errno));

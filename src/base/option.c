@@ -103,11 +103,13 @@ static const struct row rows[] = {
 struct setting {
     const char *value; /* NULL: not set */
     const char *place; /* "FILE:LINE" or "environment" */
+    bool refused;
 };
 
 struct loading {
     struct arena *arena;
     const char *file;
+    option_check *check;
     FILE *report;
     unsigned faults;
     struct setting settings[ROW_COUNT];
@@ -184,7 +186,10 @@ static void take_line(void *context, unsigned line, const char *name, const char
         return;
     }
     if (text_starts(text_of(name), "PG")) {
-        if (setenv(name, value, 0) != 0)
+        what = loading->check != NULL ? loading->check(name, value) : NULL;
+        if (what != NULL)
+            fault(loading, place, name, what);
+        else if (setenv(name, value, 0) != 0)
             fault(loading, place, name, "cannot be put into the environment");
         return;
     }
@@ -199,7 +204,7 @@ static void take_line(void *context, unsigned line, const char *name, const char
         fault(loading, place, name,
               arena_printf(loading->arena, "is set before, at %s", loading->settings[i].place));
     } else {
-        loading->settings[i] = (struct setting){value, place};
+        loading->settings[i] = (struct setting){.value = value, .place = place};
     }
 }
 
@@ -225,7 +230,8 @@ static void read_environment(struct loading *loading)
         struct setting *setting = &loading->settings[i];
 
         if (value != NULL && *value != '\0')
-            *setting = (struct setting){arena_string(loading->arena, value), "environment"};
+            *setting = (struct setting){.value = arena_string(loading->arena, value),
+                                        .place = "environment"};
         else if (setting->value != NULL && *setting->value == '\0')
             setting->value = NULL;
     }
@@ -249,22 +255,24 @@ static int choice_index(const char *choices, const char *value)
     }
 }
 
-static void refuse(struct loading *loading, const struct row *row, const struct setting *setting,
+static void refuse(struct loading *loading, const struct row *row, struct setting *setting,
                    const char *allowed)
 {
     bool shown = row->kind != KIND_SECRET && is_printable(text_of(setting->value));
 
+    setting->refused = true;
     fault(loading, setting->place, row->name,
           arena_printf(loading->arena, "%s%.100s%sis not allowed; it must be %s", shown ? "\"" : "",
                        shown ? setting->value : "the value ", shown ? "\" " : "", allowed));
 }
 
-static void convert(struct loading *loading, const struct row *row, const struct setting *setting,
+static void convert(struct loading *loading, const struct row *row, struct setting *setting,
                     struct options *options)
 {
     void *field = (char *)options + row->offset;
     const char *value = setting->value != NULL ? setting->value : row->otherwise;
     struct arena *arena = loading->arena;
+    const char *allowed = NULL;
     int64_t number = row->number;
     int index;
 
@@ -272,7 +280,11 @@ static void convert(struct loading *loading, const struct row *row, const struct
     case KIND_TEXT:
     case KIND_SECRET:
         if (setting->value != NULL && !row->check->passes(text_of(value)))
-            refuse(loading, row, setting, row->check->allowed);
+            allowed = row->check->allowed;
+        else if (setting->value != NULL && row->kind == KIND_SECRET && loading->check != NULL)
+            allowed = loading->check(row->name, value);
+        if (allowed != NULL)
+            refuse(loading, row, setting, allowed);
         memcpy(field, &value, sizeof(value));
         break;
     case KIND_INT:
@@ -303,27 +315,50 @@ static bool is_loopback(const char *host)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+/* A rule about `name`, and perhaps `other`, is broken. It is said at the line of the one that is
+ * set; where one of them is not allowed by itself, that has been said, and is enough. */
+static void broken(struct loading *loading, const char *name, const char *other, const char *what)
+{
+    const struct setting *first = &loading->settings[row_index(name)];
+    const struct setting *second = &loading->settings[row_index(other)];
+
+    if (first->refused || second->refused)
+        return;
+    if (first->value != NULL)
+        fault(loading, first->place, name, what);
+    else
+        fault(loading, second->place, other, what);
+}
+
 /* What holds between values, each of which is allowed by itself. */
 static void check_rules(struct loading *loading, const struct options *options)
 {
-    const char *place = "configuration";
+    struct arena *arena = loading->arena;
 
     if (options->auth_mode == AUTH_NONE && !is_loopback(options->host))
-        fault(loading, place, "AUTH_MODE",
-              "none is for a development machine: HOST must then be 127.0.0.1, ::1 or localhost");
+        broken(loading, "AUTH_MODE", "HOST",
+               "none is for a development machine: HOST must then be 127.0.0.1, ::1 or localhost");
     if (strlen(options->runtime_dir) > RUNTIME_DIR_MAX)
-        fault(loading, place, "RUNTIME_DIR",
-              "it must be at most 60 bytes long, so that a socket's path fits behind it");
+        broken(loading, "RUNTIME_DIR", "RUNTIME_DIR",
+               "it must be at most 60 bytes long, so that a socket's path fits behind it");
     if (options->retry_base_ms > options->retry_max_ms)
-        fault(loading, place, "RETRY_BASE_MS", "it must not be more than RETRY_MAX_MS");
+        broken(loading, "RETRY_BASE_MS", "RETRY_MAX_MS",
+               arena_printf(arena,
+                            "RETRY_BASE_MS (%" PRId64
+                            ") must not be more than RETRY_MAX_MS (%" PRId64 ")",
+                            options->retry_base_ms, options->retry_max_ms));
     if (options->session_buffer_bytes < options->max_message_size)
-        fault(loading, place, "SESSION_BUFFER_BYTES",
-              "it must not be less than MAX_MESSAGE_SIZE: a frame would never fit");
+        broken(loading, "MAX_MESSAGE_SIZE", "SESSION_BUFFER_BYTES",
+               arena_printf(arena,
+                            "SESSION_BUFFER_BYTES (%" PRId64
+                            ") must not be less than MAX_MESSAGE_SIZE (%" PRId64
+                            "): a frame would never fit",
+                            options->session_buffer_bytes, options->max_message_size));
     if (strcmp(options->dbos_schema, "openclaw") == 0 ||
         strcmp(options->dbos_schema, "information_schema") == 0 ||
         strncmp(options->dbos_schema, "pg_", 3) == 0)
-        fault(loading, place, "DBOS_SCHEMA",
-              "openclaw, information_schema and pg_… are taken; choose another name");
+        broken(loading, "DBOS_SCHEMA", "DBOS_SCHEMA",
+               "openclaw, information_schema and pg_… are taken; choose another name");
 }
 
 static const char *machine_name(struct arena *arena)
@@ -335,10 +370,11 @@ static const char *machine_name(struct arena *arena)
     return arena_string(arena, name);
 }
 
-enum error options_load(struct options *ret_options, const char *file, FILE *report)
+enum error options_load(struct options *ret_options, const char *file, option_check *check,
+                        FILE *report)
 {
     static struct arena *arena; /* texts live until the process ends; found again, so no leak */
-    struct loading loading = {.report = report};
+    struct loading loading = {.check = check, .report = report};
     struct options options;
 
     if (arena == NULL)
@@ -349,8 +385,7 @@ enum error options_load(struct options *ret_options, const char *file, FILE *rep
     read_environment(&loading);
     for (size_t i = 0; i < ROW_COUNT; i++)
         convert(&loading, &rows[i], &loading.settings[i], &options);
-    if (loading.faults == 0)
-        check_rules(&loading, &options);
+    check_rules(&loading, &options);
     if (loading.faults > 0)
         return ERR_CONFIG;
     if (*options.host_name == '\0')
@@ -368,7 +403,8 @@ static const char common_usage[] =
     "  --check-config   say what is wrong with the configuration, and end\n"
     "  --version, --help\n";
 
-int options_from_arguments(struct options *ret_options, int argc, char **argv, const char *usage)
+int options_from_arguments(struct options *ret_options, int argc, char **argv, const char *usage,
+                           option_check *check)
 {
     const char *file = NULL;
     bool check_only = false;
@@ -395,7 +431,7 @@ int options_from_arguments(struct options *ret_options, int argc, char **argv, c
             break;
         }
     }
-    if (options_load(ret_options, file, stderr) != OK)
+    if (options_load(ret_options, file, check, stderr) != OK)
         exit(error_exit_code(ERR_CONFIG));
     if (check_only) {
         (void)puts("configuration ok");

@@ -39,7 +39,8 @@ int main(int argc, char **argv)
 
     buffer_init(&usage, USAGE_MAX);
     log_open("gatewayctl", LOG_WARN);
-    int first = options_from_arguments(&ctl.options, argc, argv, verb_usage(&usage));
+    int first =
+        options_from_arguments(&ctl.options, argc, argv, verb_usage(&usage), db_setting_fault);
     ctl.arena = arena_new();
     failure.error = arguments_parse(&ctl.arguments, argc - first, argv + first, &failure);
     ctl.json = ctl.arguments.flags[FLAG_JSON] != NULL;

@@ -77,6 +77,10 @@ struct db;
 /* Once, before the first connection: the schema name put into every statement, time limits. */
 void db_configure(const struct options *options);
 
+/* What libpq would not understand of a setting (DATABASE_URL, DIRECT_DATABASE_URL, PG*), without
+ * connecting: NULL, or what is allowed. An option_check. */
+const char *db_setting_fault(const char *name, const char *value);
+
 enum db_route {
     DB_POOLED /* DATABASE_URL or PG* */,
     DB_DIRECT /* DIRECT_DATABASE_URL, else as pooled */

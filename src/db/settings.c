@@ -86,3 +86,58 @@ char *settings_replace_schema(const char *sql, const char *schema)
     memcpy(out + len, from, strlen(from) + 1);
     return out;
 }
+
+/* ---- what libpq would not understand ------------------------------------------------------- */
+
+/* Variables that are no connection parameter and so not among PQconndefaults(). */
+static const char *const other_variables[] = {"PGSYSCONFDIR", "PGLOCALEDIR", "PGSERVICEFILE",
+                                              "PGTZ",         "PGDATESTYLE", "PGGEQO"};
+
+static bool is_variable(const char *name)
+{
+    bool found = false;
+    PQconninfoOption *defaults = PQconndefaults();
+    for (PQconninfoOption *option = defaults; option && option->keyword && !found; option++)
+        found = option->envvar && strcmp(option->envvar, name) == 0;
+    PQconninfoFree(defaults);
+    for (size_t i = 0; i < sizeof other_variables / sizeof other_variables[0]; i++)
+        found = found || strcmp(other_variables[i], name) == 0;
+    return found;
+}
+
+/* One port, or one for each host, separated by commas; an empty one is the default. */
+static bool are_ports(const char *value)
+{
+    for (;;) {
+        size_t len = strcspn(value, ",");
+        int64_t port;
+        if (len > 0 && text_int64((struct text){value, len}, 1, 65535, &port) != OK)
+            return false;
+        if (value[len] == '\0')
+            return true;
+        value += len + 1;
+    }
+}
+
+/* The words are our own: libpq's repeat parts of what it cannot read, and that may be a password.
+ */
+const char *db_setting_fault(const char *name, const char *value)
+{
+    static const char ports[] = "its port must be a number from 1 to 65535";
+    if (strncmp(name, "PG", 2) == 0) {
+        if (!is_variable(name))
+            return "libpq has no such variable; see its manual, Environment Variables";
+        return strcmp(name, "PGPORT") != 0 || are_ports(value) ? NULL : ports;
+    }
+
+    PQconninfoOption *options = PQconninfoParse(value, NULL);
+    if (!options)
+        return "what libpq reads: postgresql://USER@HOST:PORT/DATABASE?KEYWORD=VALUE, or "
+               "KEYWORD=VALUE … with its keywords";
+    bool good = true;
+    for (PQconninfoOption *option = options; option->keyword; option++)
+        if (strcmp(option->keyword, "port") == 0 && option->val)
+            good = are_ports(option->val);
+    PQconninfoFree(options);
+    return good ? NULL : "a URL whose port is a number from 1 to 65535";
+}

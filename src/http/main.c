@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/option.h"
+#include "db/db.h"
 #include "http/listener.h"
 #include "http/master.h"
 
@@ -21,7 +22,7 @@ int main(int argc, char **argv)
     struct options options;
     struct listener listener;
     struct failure failure = {.error = OK};
-    int index = options_from_arguments(&options, argc, argv, usage);
+    int index = options_from_arguments(&options, argc, argv, usage, db_setting_fault);
     enum error error;
 
     log_open("openclaw-gateway-http", (enum log_level)options.log_level);

@@ -43,7 +43,7 @@ int main(int argc, char **argv)
     struct db *db;
     enum error error;
 
-    if (options_from_arguments(&options, argc, argv, usage) < argc) {
+    if (options_from_arguments(&options, argc, argv, usage, db_setting_fault) < argc) {
         fputs(usage, stderr);
         return 64;
     }

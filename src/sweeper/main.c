@@ -125,7 +125,8 @@ int main(int argc, char **argv)
     struct sweep sweep;
     int first = options_from_arguments(&options, argc, argv,
                                        "usage: " PROGRAM " [--config FILE] [--once]\n\n"
-                                       "  --once           one full sweep, said in one line\n");
+                                       "  --once           one full sweep, said in one line\n",
+                                       db_setting_fault);
     bool once = first + 1 == argc && strcmp(argv[first], "--once") == 0;
 
     if (first < argc && !once) {

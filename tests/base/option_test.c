@@ -11,6 +11,7 @@
 static char path[] = "/tmp/option.XXXXXX";
 static char report[8192];
 static struct options options;
+static option_check *check; /* what only libpq knows; there is no libpq here */
 
 static const char *const touched[] = {"PORT",      "HOST",   "GATEWAY_ENV",  "DATABASE_URL",
                                       "APP_NAME",  "PGHOST", "PGPORT",       "AUTH_MODE",
@@ -51,7 +52,7 @@ static enum error load(const char *file)
 
     assert_non_null(out);
     report[0] = '\0';
-    error = options_load(&options, file, out);
+    error = options_load(&options, file, check, out);
     assert_int_equal(fclose(out), 0);
     return error;
 }
@@ -174,6 +175,44 @@ static void all_faults_are_reported(void **state)
     assert_faults("PORT=x\nLOG_LEVEL=y\nnonsense\n", "@:1: PORT");
     assert_non_null(strstr(report, ":2: LOG_LEVEL"));
     assert_non_null(strstr(report, ":3: a line is NAME=value"));
+    /* a broken rule is said beside other faults, but not about a value that is one itself */
+    assert_faults("PORT=x\nAUTH_MODE=none\nHOST=0.0.0.0\n", "@:2: AUTH_MODE: none is");
+    assert_non_null(strstr(report, ":1: PORT"));
+    assert_faults("RETRY_BASE_MS=60001\nRETRY_MAX_MS=x\n", "@:2: RETRY_MAX_MS: \"x\"");
+    assert_null(strstr(report, "RETRY_BASE_MS"));
+}
+
+static const char *dislikes_x(const char *name, const char *value)
+{
+    (void)name;
+    return strcmp(value, "x=x") == 0 ? "another letter" : NULL;
+}
+
+static void what_libpq_says_is_a_fault(void **state)
+{
+    (void)state;
+    check = dislikes_x;
+    assert_faults("\nDATABASE_URL=\"x=x\"\n",
+                  "@:2: DATABASE_URL: the value is not allowed; it must be another letter\n");
+    assert_faults("PGUSER=x=x\n", "@:1: PGUSER: another letter\n");
+    assert_null(getenv("PGUSER"));
+    assert_loads("DATABASE_URL=\"y=x\"\nPGUSER=y\n");
+    check = NULL;
+}
+
+static void a_nul_hides_nothing(void **state)
+{
+    static const char text[] = "PORT=1\n#\0\nHOST=::1\0 and more\nAPP_NAME=mine";
+    FILE *file;
+
+    (void)state;
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, sizeof(text) - 1, file), sizeof(text) - 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(load(path), ERR_CONFIG);
+    assert_non_null(strstr(report, ":3: the line has a NUL byte in it\n"));
+    assert_null(strstr(report, ":4:"));
 }
 
 static void unknown_names_get_the_nearest(void **state)
@@ -240,14 +279,19 @@ static void rules_between_values(void **state)
     memset(&options, 0, sizeof(options));
     for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
         (void)snprintf(text, sizeof(text), "AUTH_MODE=none\nHOST=%s\n", others[i]);
-        assert_faults(text, "configuration: AUTH_MODE: none is for a development machine");
+        assert_faults(text, "@:1: AUTH_MODE: none is for a development machine");
     }
     assert_faults("RUNTIME_DIR=/234567890123456789012345678901234567890123456789012345678901\n",
-                  "configuration: RUNTIME_DIR: it must be at most 60 bytes");
-    assert_faults("RETRY_BASE_MS=60001\n", "configuration: RETRY_BASE_MS: ");
-    assert_faults("MAX_MESSAGE_SIZE=4194305\n", "configuration: SESSION_BUFFER_BYTES: ");
-    assert_faults("DBOS_SCHEMA=openclaw\n", "configuration: DBOS_SCHEMA: ");
-    assert_faults("DBOS_SCHEMA=pg_x\n", "configuration: DBOS_SCHEMA: ");
+                  "@:1: RUNTIME_DIR: it must be at most 60 bytes");
+    assert_faults("\nRETRY_BASE_MS=60001\n",
+                  "@:2: RETRY_BASE_MS: RETRY_BASE_MS (60001) must not be "
+                  "more than RETRY_MAX_MS (60000)\n");
+    assert_faults("RETRY_MAX_MS=499\n", "@:1: RETRY_MAX_MS: RETRY_BASE_MS (500) must not be more");
+    assert_faults("MAX_MESSAGE_SIZE=4194305\n",
+                  "@:1: MAX_MESSAGE_SIZE: SESSION_BUFFER_BYTES (4194304"
+                  ") must not be less than MAX_MESSAGE_SIZE");
+    assert_faults("DBOS_SCHEMA=openclaw\n", "@:1: DBOS_SCHEMA: ");
+    assert_faults("DBOS_SCHEMA=pg_x\n", "@:1: DBOS_SCHEMA: ");
 }
 
 static void a_file_that_is_not_there(void **state)
@@ -284,7 +328,7 @@ static int run(const char *const *arguments)
 
         (void)dup2(out[1], STDOUT_FILENO);
         (void)dup2(out[1], STDERR_FILENO);
-        code = options_from_arguments(&options, argc, argv, "usage: unit\n");
+        code = options_from_arguments(&options, argc, argv, "usage: unit\n", NULL);
         exit(200 + code);
     }
     (void)close(out[1]);
@@ -336,6 +380,8 @@ int main(void)
         WITH_FILE(names_of_libpq_become_environment),
         WITH_FILE(each_fault_is_named_with_its_place),
         WITH_FILE(all_faults_are_reported),
+        WITH_FILE(what_libpq_says_is_a_fault),
+        WITH_FILE(a_nul_hides_nothing),
         WITH_FILE(unknown_names_get_the_nearest),
         WITH_FILE(lines_that_others_would_read_differently),
         WITH_FILE(secrets_are_not_shown),

@@ -35,7 +35,7 @@ static int setup(void **state)
 
     assert_non_null(fixture);
     assert_int_equal(setenv("AUTH_MODE", "none", 1), 0);
-    assert_int_equal(options_load(&fixture->options, "/dev/null", stderr), OK);
+    assert_int_equal(options_load(&fixture->options, "/dev/null", NULL, stderr), OK);
     engine_init(&fixture->engine, &fixture->options, workflow_definitions, EXECUTOR_SESSION);
     fixture->now = 1000000;
     fixture->session = session_new(&fixture->engine, &fixture->peer, fixture->now);

@@ -42,6 +42,7 @@ static enum error load_checkpoints(struct workflow *workflow, struct failure *fa
             .output = db_text(rows, i, 2),
             .error = db_text(rows, i, 3),
             .serialization = db_text(rows, i, 4),
+            .child = db_text(rows, i, 5),
         };
     return db_rows_error(rows, failure);
 }

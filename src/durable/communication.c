@@ -129,7 +129,15 @@ enum error workflow_start_child(struct workflow *workflow, const struct workflow
 
     *ret_id = child->id.data ? arena_text(workflow->arena, child->id).data
                              : arena_printf(workflow->arena, "%s-%d", workflow->id, id);
-    if (error || replayed)
+    if (replayed) {
+        /* a fork has the child of the one it was forked from, or a replacement */
+        const struct checkpoint *checkpoint = find_checkpoint(workflow, id);
+
+        if (checkpoint->child.data)
+            *ret_id = arena_text(workflow->arena, checkpoint->child).data;
+        return error;
+    }
+    if (error)
         return error;
     inputs = document_object(workflow->arena);
     document_put(inputs, "positionalArgs",

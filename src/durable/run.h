@@ -25,6 +25,7 @@ enum run_state {
 struct checkpoint {
     int id;
     struct text name, output, error, serialization;
+    struct text child; /* the workflow that the step started or waited for, or absent */
 };
 
 /* A step whose checkpoint is not yet written; of its effect, if any, one of call and send is set.

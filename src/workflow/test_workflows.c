@@ -13,6 +13,7 @@
  *     ["write", KEY, VALUE]         ["close", KEY]                 ["stepWrite", KEY, VALUE,
  * PAUSE_MS]
  *     ["child", NAME, ARGUMENTS, APPLICATION, QUEUE]               ["result", ID]
+ *     ["call", NAME, ARGUMENTS, APPLICATION, QUEUE]                child and result
  *     ["patch", NAME]               ["fail", NAME, MESSAGE, CODE, DATA]
  *     ["arguments"]                 all arguments but the first
  */
@@ -207,6 +208,19 @@ static enum error run_result(struct workflow *workflow, struct document *operati
     return workflow_result(workflow, string_at(workflow, operation, 1), ret_result);
 }
 
+/* A child and its result in one. */
+static enum error run_call(struct workflow *workflow, struct document *operation,
+                           struct document **ret_result)
+{
+    struct document *id = NULL;
+    enum error error = run_child(workflow, operation, &id);
+
+    if (error)
+        return error;
+    return workflow_result(workflow, arena_text(workflow_arena(workflow), document_string(id)).data,
+                           ret_result);
+}
+
 static enum error run_patch(struct workflow *workflow, struct document *operation,
                             struct document **ret_result)
 {
@@ -238,11 +252,11 @@ static enum error run_arguments(struct workflow *workflow, struct document *oper
 }
 
 static const struct operation operations[] = {
-    {"step", run_step},          {"stepWrite", run_step},      {"sleep", run_sleep},
-    {"recv", run_recv},          {"send", run_send},           {"setEvent", run_set_event},
-    {"getEvent", run_get_event}, {"write", run_write},         {"close", run_close},
-    {"child", run_child},        {"result", run_result},       {"patch", run_patch},
-    {"fail", run_fail},          {"arguments", run_arguments},
+    {"step", run_step},          {"stepWrite", run_step}, {"sleep", run_sleep},
+    {"recv", run_recv},          {"send", run_send},      {"setEvent", run_set_event},
+    {"getEvent", run_get_event}, {"write", run_write},    {"close", run_close},
+    {"child", run_child},        {"result", run_result},  {"patch", run_patch},
+    {"call", run_call},          {"fail", run_fail},      {"arguments", run_arguments},
 };
 
 enum error test_script(struct workflow *workflow)

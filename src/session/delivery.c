@@ -118,7 +118,7 @@ void flight_add(struct session *session, struct subscription *subscription, stru
     memcpy(flight->id, delivery->delivery_id.data, delivery->delivery_id.len);
     memcpy(flight->agent, agent.data, agent.len);
     flight->subscription = subscription;
-    flight->output_end = session->put_out;
+    flight->output_end = subscription != NULL ? session->put_out : FLIGHT_OUTPUT_LATER;
     flight->lease_ends = lease_ends;
     flight->next = session->flights;
     session->flights = flight;

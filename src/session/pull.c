@@ -35,20 +35,60 @@ static void take_out(struct session *session, struct pull *pull)
         pull->operation->state = NULL;
 }
 
-static void pull_finish(struct session *session, struct pull *pull, struct arena *arena,
-                        const struct delivery *deliveries, size_t count)
+static void leftovers_drop(struct backlog **at)
+{
+    struct backlog *backlog = *at;
+
+    *at = backlog->next;
+    arena_free(backlog->arena);
+}
+
+/* Moves what there is for the pull into the answer: at most `max`, and no more than one frame may
+ * have. What is left is the next pull's, while its lease lasts. */
+static void take_leftovers(struct session *session, struct pull *pull, struct document *messages)
+{
+    struct backlog **at = &session->leftovers;
+    size_t bytes = 0, most = (size_t)session->options->max_message_size - FRAME_OVERHEAD;
+    int64_t taken = 0;
+
+    while (*at != NULL) {
+        struct backlog *backlog = *at;
+
+        if (session->now >= backlog->lease_ends || backlog->at == backlog->count) {
+            leftovers_drop(at);
+            continue;
+        }
+        if (!text_equal(backlog->agent, pull->agent)) {
+            at = &backlog->next;
+            continue;
+        }
+        const struct delivery *delivery = &backlog->deliveries[backlog->at];
+        struct document *message = delivery_document(backlog->arena, delivery);
+        size_t len = document_text(backlog->arena, message).len + 1;
+
+        if (taken >= pull->max || (taken > 0 && bytes + len > most))
+            return;
+        bytes += len;
+        taken++;
+        backlog->at++;
+        document_append(messages, document_copy(pull->request->arena, message));
+        flight_add(session, NULL, pull->agent, delivery, backlog->lease_ends);
+    }
+}
+
+static void pull_finish(struct session *session, struct pull *pull)
 {
     struct request *request = pull->request;
     struct document *messages = document_array(request->arena);
 
-    for (size_t i = 0; i < count; i++)
-        document_append(messages,
-                        document_copy(request->arena, delivery_document(arena, &deliveries[i])));
     take_out(session, pull);
+    take_leftovers(session, pull, messages);
     frame_result(session, request,
                  document_put(document_object(request->arena), "messages", messages));
-    for (size_t i = 0; i < count; i++)
-        flight_add(session, NULL, pull->agent, &deliveries[i], session->now + pull->lease_ms);
+    for (struct flight *each = session->flights; each != NULL; each = each->next) {
+        if (each->output_end == FLIGHT_OUTPUT_LATER)
+            each->output_end = session->put_out;
+    }
     request_end(session, request);
 }
 
@@ -60,6 +100,33 @@ static void pull_fail(struct session *session, struct pull *pull, enum error err
     take_out(session, pull);
     frame_error(session, request, error, failure);
     request_end(session, request);
+}
+
+static void keep(struct session *session, struct operation *operation, const struct pull *pull,
+                 struct delivery *deliveries, size_t count)
+{
+    struct backlog **end = &session->leftovers;
+    struct backlog *backlog = arena_alloc(operation->arena, sizeof(*backlog));
+
+    backlog->arena = operation->arena;
+    backlog->agent = arena_text(operation->arena, pull->agent);
+    backlog->deliveries = deliveries;
+    backlog->count = count;
+    backlog->lease_ends = session->now + pull->lease_ms;
+    operation->keep_arena = true;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = backlog;
+}
+
+static bool has_leftovers(const struct session *session, const struct pull *pull)
+{
+    for (const struct backlog *each = session->leftovers; each != NULL; each = each->next) {
+        if (text_equal(each->agent, pull->agent) && each->at < each->count &&
+            session->now < each->lease_ends)
+            return true;
+    }
+    return false;
 }
 
 static void pull_answer(struct session *session, struct operation *operation, enum error error,
@@ -81,8 +148,10 @@ static void pull_answer(struct session *session, struct operation *operation, en
         return;
     }
     claim_size_learn(session, count, deliveries_bytes(operation->arena, deliveries, count));
+    if (count > 0)
+        keep(session, operation, pull, deliveries, count);
     if (count > 0 || session->now >= pull->deadline) {
-        pull_finish(session, pull, operation->arena, deliveries, count);
+        pull_finish(session, pull);
         return;
     }
     pull->look_at = session->now + clock_jitter_ms(PULL_LOOK_MS);
@@ -116,6 +185,8 @@ void method_inbox_pull(struct session *session, struct request *request)
     pull->look_at = session->now;
     pull->next = session->pulls;
     session->pulls = pull;
+    if (has_leftovers(session, pull))
+        pull_finish(session, pull);
 }
 
 /* Looks once more when the time is up, so that the last answer is of now. */
@@ -132,8 +203,10 @@ void pulls_advance(struct session *session)
 
 void pulls_drop(struct session *session)
 {
+    while (session->leftovers != NULL)
+        leftovers_drop(&session->leftovers);
     while (session->pulls != NULL)
-        pull_finish(session, session->pulls, NULL, NULL, 0);
+        pull_finish(session, session->pulls);
 }
 
 int64_t pulls_deadline(const struct session *session)

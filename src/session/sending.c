@@ -69,6 +69,17 @@ struct text receipt_reply_text(struct arena *arena, const struct message_receipt
     return receipt->response;
 }
 
+/* A short text where the reply stands elsewhere in the answer: a long reply is there once only. */
+static struct text short_text(struct session *session, struct request *request,
+                              const struct message_receipt *receipt)
+{
+    struct text text = receipt_reply_text(request->arena, receipt);
+
+    if ((int64_t)text.len <= session->options->max_message_size / 16)
+        return text;
+    return TEXT_LITERAL("The recipient acknowledged the message; its reply is in result.payloads.");
+}
+
 static struct document *result_document(struct session *session, struct request *request,
                                         const struct message_receipt *receipt, bool with_response)
 {
@@ -83,7 +94,7 @@ static struct document *result_document(struct session *session, struct request 
     document_put(payload, "mediaUrl", document_null(arena));
     document_put_int(meta, "durationMs", session->now - sending->started);
     if (with_response)
-        document_put_text(result, "response", text);
+        document_put_text(result, "response", short_text(session, request, receipt));
     document_put(result, "payloads", document_append(document_array(arena), payload));
     return document_put(result, "meta", meta);
 }
@@ -96,7 +107,7 @@ static struct document *agent_send_answer(struct session *session, struct reques
 {
     struct document *payload = document_object(request->arena);
 
-    document_put_text(payload, "response", receipt_reply_text(request->arena, receipt));
+    document_put_text(payload, "response", short_text(session, request, receipt));
     document_put_text(payload, "message_id", receipt->message_id);
     document_put_text(payload, "id", receipt->message_id);
     document_put_string(payload, "status", message_status_name(receipt->status));
@@ -155,7 +166,7 @@ static void agent_finish(struct session *session, struct request *request,
 
     document_put_text(payload, "runId", receipt->message_id);
     document_put_string(payload, "status", run_status(receipt, late));
-    document_put_text(payload, "summary", receipt_reply_text(request->arena, receipt));
+    document_put_text(payload, "summary", short_text(session, request, receipt));
     document_put(payload, "result", result_document(session, request, receipt, false));
     frame_result(session, request, payload);
     request_end(session, request);

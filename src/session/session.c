@@ -30,7 +30,9 @@ struct session *session_new(const struct engine *engine, const struct peer *peer
     session->claim_size = CLAIM_FIRST;
     buffer_init(&session->input, (size_t)session->options->max_message_size * (INPUT_FACTOR + 1) +
                                      PREAUTH_INPUT_MAX);
-    buffer_init(&session->output, (size_t)session->options->session_buffer_bytes);
+    /* one frame more than what stops deliveries, so that whatever is put out then still fits */
+    buffer_init(&session->output, (size_t)session->options->session_buffer_bytes +
+                                      (size_t)session->options->max_message_size);
     frame_challenge(session);
     handshake_start(session);
     return session;
@@ -177,7 +179,7 @@ void session_written(struct session *session, size_t count, int64_t now)
 
 bool session_output_room(const struct session *session)
 {
-    return session->output.len < session->output.limit / 4;
+    return session->output.len < (size_t)session->options->session_buffer_bytes / 2;
 }
 
 /* ---- time and bells

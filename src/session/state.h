@@ -43,6 +43,7 @@
 #define SNAPSHOT_PRESENCE_MAX 32   /* connections in hello-ok: it is sent to each newcomer */
 #define PRESENCE_MAX          1000 /* in the answer of system-presence */
 #define PULLS_MAX             16
+#define FRAME_OVERHEAD        4096 /* what a frame may have besides contents */
 #define CLAIM_BYTES           1048576 /* what one claim should bring at most, as far as can be foreseen */
 #define CLAIM_FIRST           8       /* messages, while their size is unknown */
 #define HANDED_DELAY_MS       50 /* an acknowledgement that comes first saves the note */
@@ -117,6 +118,8 @@ struct operation {
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+#define FLIGHT_OUTPUT_LATER UINT64_MAX
+
 enum flight_state { FLIGHT_BUFFERED, FLIGHT_WRITTEN, FLIGHT_NOTED };
 
 struct subscription;
@@ -128,7 +131,7 @@ struct flight {
     char id[DELIVERY_ID_MAX + 1];
     char agent[AGENT_ID_MAX + 1];
     enum flight_state state;
-    uint64_t output_end; /* position in all that was ever put out */
+    uint64_t output_end; /* position in all that was ever put out, or FLIGHT_OUTPUT_LATER */
     int64_t lease_ends;
 };
 
@@ -136,6 +139,7 @@ struct flight {
 struct backlog {
     struct backlog *next;
     struct arena *arena;
+    struct text agent; /* of what was pulled */
     struct delivery *deliveries;
     size_t count, at;
     int64_t lease_ends;
@@ -249,8 +253,9 @@ struct session {
     struct subscription *subscriptions;
     struct flight *flights;
     struct pull *pulls;
-    int64_t claim_size; /* messages; adapted to their size */
-    int64_t handed_at;  /* INT64_MAX: nothing to note */
+    struct backlog *leftovers; /* pulled, and too much for one answer */
+    int64_t claim_size;        /* messages; adapted to their size */
+    int64_t handed_at;         /* INT64_MAX: nothing to note */
     bool noting;
 
     /* the end */

@@ -228,9 +228,10 @@ static void agent_wait_finish(struct session *session, struct request *request,
     document_put_string(payload, "status", status);
     document_put_text(payload, "workflowUuid", receipt->workflow_id);
     document_put_string(payload, "messageStatus", message_status_name(receipt->status));
-    document_put_text(payload, "response", receipt_reply_text(arena, receipt));
     if (text_is(text_of(status), "error"))
         document_put_text(payload, "error", receipt_reply_text(arena, receipt));
+    if ((int64_t)receipt->response.len <= session->options->max_message_size / 16)
+        document_put_text(payload, "response", receipt_reply_text(arena, receipt));
     document_put(payload, "result", message_result(arena, receipt));
     frame_result(session, request, payload);
     request_end(session, request);

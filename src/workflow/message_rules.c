@@ -37,9 +37,10 @@ static enum error check_content(const struct options *options, const struct docu
     size = document_text(arena, content).len;
     metadata_size = metadata ? document_text(arena, metadata).len : 0;
     arena_free(arena);
-    if (size > (size_t)options->max_message_size)
-        return failure_set(failure, ERR_TOO_LARGE, "content may have %lld bytes",
-                           (long long)options->max_message_size);
+    /* one frame must hold it on its way out, too */
+    if (size + metadata_size + MESSAGE_ENVELOPE_BYTES > (size_t)options->max_message_size)
+        return failure_set(failure, ERR_TOO_LARGE, "content and metadata may have %lld bytes",
+                           (long long)options->max_message_size - MESSAGE_ENVELOPE_BYTES);
     if (metadata_size > MESSAGE_METADATA_MAX_BYTES)
         return failure_set(failure, ERR_TOO_LARGE, "metadata may have %d bytes",
                            MESSAGE_METADATA_MAX_BYTES);

@@ -13,6 +13,7 @@
 #define MESSAGE_DELAY_MAX_MS       INT64_C(31536000000) /* a year */
 #define MESSAGE_METADATA_MAX_BYTES 65536
 #define MESSAGE_SESSION_KEY_MAX    256
+#define MESSAGE_ENVELOPE_BYTES     4096 /* ids, names and times of a delivery, at most */
 
 /* Errors: INVALID_REQUEST, INVALID_ID, TOO_LARGE; `failure` names the field. */
 enum error message_rules_check(const struct options *options, const struct document *input,

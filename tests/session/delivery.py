@@ -259,6 +259,49 @@ def check_pull(tap, world, alice):
         tap.equal(ack(root, delivery)["acked"], [delivery["deliveryId"]], "an operator may read it")
 
 
+def check_large(tap, world, alice):
+    for i in range(5):
+        send(alice, "x" * 400000, f"large{i}")
+    with world.connect("bob") as bob:
+        got, pulls = [], 0
+        while len(got) < 5 and pulls < 10:
+            pulls += 1
+            messages = bob.call("inbox.pull", {"inbox": "bob", "max": 5})["messages"]
+            got += messages
+        tap.equal(
+            [m["messageId"] for m in got], [f"large{i}" for i in range(5)], "large ones, pulled"
+        )
+        tap.ok(1 < pulls < 6, f"in answers of less than a MiB: {pulls}")
+        answer = bob.call("inbox.ack", {"deliveryIds": [m["deliveryId"] for m in got]})
+        tap.equal(len(answer["acked"]), 5, "all acknowledged")
+        bob.call("inbox.subscribe", {"inbox": "bob"})
+        identity = alice.request(
+            "agent.send",
+            {
+                "sessionKey": "agent:bob:main",
+                "message": "x" * 1040000,
+                "idempotencyKey": "long",
+                "timeout": 20,
+            },
+        )
+        alice.answer(identity)
+        delivery = bob.event("inbox.message")
+        try:
+            ack(bob, delivery, result="y" * 700000)
+            tap.ok(False, "a reply that fits into no answer is refused")
+        except Refused as refusal:
+            tap.equal(refusal.code, "TOO_LARGE", "a reply that fits into no answer is refused")
+        ack(bob, delivery, result='"' * 200000)
+        final = alice.answer(identity)
+        tap.equal(final["result"]["payloads"][0]["text"], '"' * 200000, "a long reply arrives once")
+        tap.ok(len(final["response"]) < 100, "and is pointed to", final["response"][:200])
+        try:
+            send(alice, "x" * 1048000, "huge")
+            tap.ok(False, "what would not fit into a delivery is refused")
+        except Refused as refusal:
+            tap.equal(refusal.code, "TOO_LARGE", "what would not fit into a delivery is refused")
+
+
 def check_lease(tap, world, alice):
     with world.connect("bob") as bob:
         bob.call("inbox.subscribe", {"inbox": "bob", "leaseMs": 1000})
@@ -302,6 +345,7 @@ def main():
             check_fencing(tap, world, alice)
             check_ends(tap, world, alice)
             check_pull(tap, world, alice)
+            check_large(tap, world, alice)
             check_lease(tap, world, alice)
     return tap.done()
 

@@ -174,14 +174,14 @@ $$;
 
 -- What routeMessage looks at when its time has come: has the message it waits for reached an end?
 -- Expires it where it is time, withdraws it where its mailbox has lost it; otherwise says when to
--- look again. Settles the workflow itself where it settles the message.
+-- look again. Settles the workflow itself where it settles the message; the bell is of who waits.
 -- Locks: as message_settle.
 create or replace function openclaw.message_review(
   p_app text,
   p_legacy boolean,
   p_seq bigint
 )
-returns table (state text, again_ms bigint, result text)
+returns table (state text, again_ms bigint, result text, bell text)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
@@ -231,7 +231,13 @@ begin
       case v_inbox.state when 'acked' then 'acknowledged' when 'expired' then 'expired' else 'failed' end,
       coalesce(v_inbox.attempt, 0),
       coalesce('"' || openclaw.iso(v_inbox.last_attempt_at) || '"', 'null')
-    ));
+    )),
+    (
+      select x.host || '/' || x.executor_id
+      from openclaw.executor x
+      where x.executor_id = v_inbox.waiter
+        and v_inbox.state not in ('ready', 'leased')
+    );
 end
 $$;
 

@@ -1,8 +1,14 @@
 -- name: presence_list
--- params: int8, int4
+-- params: int8 suspect, int4 limit, text watcher
 -- rows: any
--- connections, the living first; one is suspect when its last sign of life is older than $1;
--- at most $2 of them
+-- connections, the living first; one is suspect when its last sign of life is older than $1. $3 wants
+-- to hear of changes from now on; null: nobody does
+with watching as (
+  update openclaw.executor
+  set watches_presence = true
+  where executor_id = $3
+    and not watches_presence
+)
 select
   x.executor_id, x.principal_id, x.host, x.client::text, x.started_at, x.seen_at,
   case

@@ -102,6 +102,10 @@ enum error workflow_batch_result(struct workflow_batch *batch, struct db_rows *r
 const struct workflow_outcome *workflow_batch_outcome(const struct workflow_batch *batch,
                                                       size_t index);
 
+/* Silent for so long is suspect, before it is dead; the living are reported three times as often as
+ * they are given up. */
+#define EXECUTOR_SUSPECT_MS(options) ((options)->executor_lease_ms * 2 / 3)
+
 /* Rings those of `bells` that are on this host; returns how many were not. */
 size_t engine_ring(const struct engine *engine, const struct text *bells, size_t count);
 

@@ -316,6 +316,12 @@ static enum error review(struct workflow *workflow, const char *name)
         return db_rows_error(rows, &workflow->failure);
     }
 
+    if (!db_is_null(rows, 0, 3)) {
+        struct text bell = db_text(rows, 0, 3);
+
+        engine_ring(workflow->engine, &bell, 1);
+    }
+
     /* Who settled the message settled its workflow with it, and this outcome is fenced off. But a
      * fork waits for a message that another workflow carries, and has its outcome written here. */
     step = owe_step(workflow, workflow->next_step - 1, name);

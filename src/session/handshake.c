@@ -12,9 +12,8 @@
 #include "base/log.h"
 #include "base/token.h"
 
-#define PROTOCOL_MIN      3
-#define PROTOCOL_MAX      4
-#define PRESENCE_SNAPSHOT 200 /* of connections in hello-ok */
+#define PROTOCOL_MIN 3
+#define PROTOCOL_MAX 4
 
 /* Why a connect is refused, in the words of OpenClaw's clients. */
 enum refusal {
@@ -291,8 +290,12 @@ static enum refusal read_connect(struct session *session, struct document *param
 /* ---- hello-ok
  * -------------------------------------------------------------------------------------- */
 
-static const char *const event_names[] = {"connect.challenge", "tick",         "shutdown",
-                                          "inbox.message",     "inbox.fenced", NULL};
+static const char *const event_names[] = {"connect.challenge", "tick",
+                                          "shutdown",          "inbox.message",
+                                          "inbox.fenced",      "presence",
+                                          "message.delivered", "message.acknowledged",
+                                          "message.dead",      "message.expired",
+                                          "message.cancelled", NULL};
 
 static struct document *features_document(struct arena *arena)
 {
@@ -495,29 +498,29 @@ static void check_answer(struct session *session, struct operation *operation, e
 
 static const struct operation_kind check_kind = {"session.check", check_call, check_answer, true};
 
-static bool presence_call(struct session *session, struct operation *operation,
+static bool snapshot_call(struct session *session, struct operation *operation,
                           struct db_call *ret_call)
 {
-    db_call_init(ret_call, operation->arena, STATEMENT_PRESENCE_LIST);
-    db_add_int(ret_call, session->options->executor_lease_ms);
-    db_add_int(ret_call, SNAPSHOT_PRESENCE_MAX);
+    presence_call(session, operation->arena, principal_may(&session->principal, SCOPE_OPERATOR),
+                  SNAPSHOT_PRESENCE_MAX, ret_call);
     return true;
 }
 
 /* Who else is here is not worth a refusal: without an answer the snapshot is empty. */
-static void presence_answer(struct session *session, struct operation *operation, enum error error,
+static void snapshot_answer(struct session *session, struct operation *operation, enum error error,
                             struct failure *failure, struct db_rows *rows)
 {
     struct request *request = operation->requests;
 
     (void)failure;
+    if (error == OK)
+        (void)presence_seen(session, rows);
     hello(session, request,
-          error == OK ? presence_document(request->arena, rows, PRESENCE_SNAPSHOT)
-                      : document_array(request->arena));
+          error == OK ? presence_document(request->arena, rows) : document_array(request->arena));
 }
 
-static const struct operation_kind presence_kind = {"session.presence", presence_call,
-                                                    presence_answer, false};
+static const struct operation_kind presence_kind = {"session.presence", snapshot_call,
+                                                    snapshot_answer, false};
 
 /* ---- taking frames
  * ------------------------------------------------------------------------------------ */

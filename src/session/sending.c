@@ -252,6 +252,8 @@ static void sending_answered(struct session *session, struct request *request,
     }
     session->sent++;
     if (sending->wait_for == WAIT_NOT) {
+        if (request->method != NULL && !receipt_settled(receipt))
+            fates_track(session, receipt->inbox_seq);
         frame_result(session, request, shape->answer(session, request, receipt));
         request_end(session, request);
         return;

@@ -26,7 +26,8 @@ struct session *session_new(const struct engine *engine, const struct peer *peer
     session->scopes_asked = ~0U;
     session->queue_end = &session->queue;
     session->tick_at = session->recheck_at = session->end_at = INT64_MAX;
-    session->handed_at = session->look_at = INT64_MAX;
+    session->handed_at = session->look_at = session->fates.look_at = INT64_MAX;
+    session->presence.look_at = INT64_MAX;
     session->claim_size = CLAIM_FIRST;
     buffer_init(&session->input, (size_t)session->options->max_message_size * (INPUT_FACTOR + 1) +
                                      PREAUTH_INPUT_MAX);
@@ -47,6 +48,7 @@ void session_free(struct session *session)
         return;
     session->left = true;
     waits_drop(session);
+    fates_drop(session);
     pulls_drop(session);
     operations_drop(session);
     operation = session->running;
@@ -199,6 +201,8 @@ void session_bell(struct session *session, int64_t now)
         deliveries_wake(session, each, now);
     if (session->waits != NULL)
         session->look_at = now;
+    fates_wake(session);
+    presence_wake(session);
 }
 
 void session_stop(struct session *session, const char *reason, int64_t now)
@@ -237,6 +241,7 @@ int64_t session_deadline(const struct session *session)
     }
     deadline = earlier(deadline, earlier(session->tick_at, session->recheck_at));
     deadline = earlier(deadline, earlier(input_deadline(session), waits_deadline(session)));
+    deadline = earlier(deadline, earlier(fates_deadline(session), presence_deadline(session)));
     return earlier(deadline, earlier(deliveries_deadline(session), pulls_deadline(session)));
 }
 
@@ -261,6 +266,8 @@ static void advance_open(struct session *session)
     handshake_recheck(session);
     waits_expire(session);
     waits_look(session);
+    fates_advance(session);
+    presence_advance(session);
     pulls_advance(session);
     deliveries_advance(session);
 }

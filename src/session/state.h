@@ -9,8 +9,10 @@
  *   handshake.c   credentials, connect, hello-ok
  *   operation.c   the queue of database operations, one at a time, and retrying
  *   sending.c     messages that the client sends;  waiting.c  those it waits for
+ *   fates.c       what becomes of the others
  *   delivery.c    what is out at the client;  inbox.c  what the client says about it
  *   pull.c        the inbox without pushes;  dead_letters.c  what came to a bad end
+ *   presence.c    who else is here
  *   information.c, workflow_methods.c   the methods that only tell
  */
 #ifndef OPENCLAW_SESSION_STATE_H
@@ -48,9 +50,15 @@
 #define CLAIM_FIRST           8       /* messages, while their size is unknown */
 #define HANDED_DELAY_MS       50 /* an acknowledgement that comes first saves the note */
 #define CLAIM_DELAY_MS        50
-#define BELL_DELAY_MS         200   /* a bell without room for more is looked at so late */
-#define LOOK_MS               5000  /* subscribers look by themselves, a lost bell is a delay */
-#define WAIT_LOOK_MS          1500  /* so do those who wait for an outcome */
+#define BELL_DELAY_MS         200  /* a bell without room for more is looked at so late */
+#define LOOK_MS               5000 /* subscribers look by themselves, a lost bell is a delay */
+#define WAIT_LOOK_MS          1500 /* so do those who wait for an outcome */
+#define FATES_MAX             256  /* messages sent whose end is told; the oldest are forgotten */
+#define FATES_PAUSE_MS        100  /* between two looks for news of them, however often it rings */
+#define FATES_LOOK_MS         5000 /* without a bell; doubles while nothing happens */
+#define FATES_LOOK_MAX_MS     60000
+#define PRESENCE_PAUSE_MS     1000  /* between two looks at who is here, however often it rings */
+#define PRESENCE_LOOK_MS      30000 /* without a bell */
 #define RECHECK_MS            39000 /* with jitter a revoked token is noticed within 60 s */
 #define RETRY_FIRST_MS        50
 #define RETRY_MAX_MS          1500
@@ -187,6 +195,22 @@ struct wait {
                    const struct message_receipt *receipt, bool late);
 };
 
+struct sent;
+
+struct fates {
+    struct sent *sent; /* in the order of sending; NULL: none yet */
+    unsigned count;
+    bool looking;
+    int64_t look_at, looked_at, pause;
+};
+
+struct presence {
+    bool watching; /* wants to hear of changes */
+    bool looking;
+    int64_t look_at, looked_at;
+    uint64_t digest; /* of what was told last */
+};
+
 /* ---- the session -------------------------------------------------------------------------------
  */
 
@@ -250,6 +274,8 @@ struct session {
     unsigned wait_count;
     bool looking;
     int64_t look_at;
+    struct fates fates;
+    struct presence presence;
     struct subscription *subscriptions;
     struct flight *flights;
     struct pull *pulls;
@@ -346,6 +372,13 @@ void waits_expire(struct session *session);
 void waits_drop(struct session *session);
 int64_t waits_deadline(const struct session *session);
 
+/* fates.c */
+void fates_track(struct session *session, int64_t inbox_seq); /* of a message that was sent */
+void fates_wake(struct session *session);
+void fates_advance(struct session *session);
+void fates_drop(struct session *session);
+int64_t fates_deadline(const struct session *session);
+
 /* The inbox a request is about, which the principal may read; false: the request is over. */
 bool request_inbox(struct session *session, struct request *request, struct text *ret_agent);
 
@@ -378,7 +411,16 @@ size_t deliveries_bytes(struct arena *arena, const struct delivery *deliveries, 
 method_handler method_health, method_status, method_presence, method_config_get, method_ping,
     method_agents_list, method_sessions_list, method_workflow_status, method_workflow_list,
     method_workflow_events;
-struct document *presence_document(struct arena *arena, struct db_rows *rows, size_t limit);
+
+/* presence.c */
+struct document *presence_document(struct arena *arena, struct db_rows *rows);
+/* The list; watch: and to be rung when it changes. */
+void presence_call(struct session *session, struct arena *arena, bool watch, int64_t limit,
+                   struct db_call *ret_call);
+bool presence_seen(struct session *session, struct db_rows *rows); /* is it another than before? */
+void presence_wake(struct session *session);
+void presence_advance(struct session *session);
+int64_t presence_deadline(const struct session *session);
 
 static inline int64_t earlier(int64_t a, int64_t b)
 {

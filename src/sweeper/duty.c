@@ -12,6 +12,7 @@
 #define RUN_BATCH   50 /* workflows claimed at once: all are this executor's until they are run */
 #define SECOND_MS   1000
 #define MINUTE_MS   60000
+#define PRESENCE_MS 500 /* who watches presence hears of a change so late at most */
 
 /* A call that answers with one number, of rows that were done. */
 static enum error run_counted(struct sweep *sweep, const struct db_call *call, enum count count,
@@ -183,6 +184,29 @@ static enum error duty_count_inboxes(struct sweep *sweep, bool *ret_more, struct
     return db_run(sweep->db, &call, failure, &rows);
 }
 
+/* Sessions come and go: those who want to hear of it are rung. Only this sweeper's latency hangs on
+ * when it last looked; the rows themselves say who is there. */
+static enum error duty_presence(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    static int64_t since;
+    struct db_call call;
+    struct db_rows *rows;
+    struct text *bells;
+    size_t count;
+
+    *ret_more = false;
+    db_call_init(&call, sweep->arena, STATEMENT_PRESENCE_CHANGES);
+    db_add_int(&call, since);
+    db_add_int(&call, EXECUTOR_SUSPECT_MS(sweep->engine.options));
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    since = db_int(rows, 0, 0);
+    bells = db_texts(rows, 0, 1, &count);
+    engine_ring(&sweep->engine, bells, count);
+    return db_rows_error(rows, failure);
+}
+
 static enum error duty_prune(struct sweep *sweep, bool *ret_more, struct failure *failure)
 {
     struct db_call call;
@@ -214,6 +238,7 @@ const struct duty duties[] = {
     {"deadlines", 0, duty_deadlines},
     {"run", 0, duty_run},
     {"bells", 0, duty_bells},
+    {"presence", PRESENCE_MS, duty_presence},
     {"count", SECOND_MS, duty_count_inboxes},
     {"prune", MINUTE_MS, duty_prune},
 };

@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The sender hears what becomes of its messages, or asks; and everybody who wants to knows who is here."""
+
+import sys
+import time
+
+from stage import Refused, Stage, eventually, message
+from tap import Tap
+
+tap = Tap()
+
+
+def ack(session, delivery, **more):
+    return session.call("inbox.ack", {"deliveryIds": [delivery["deliveryId"]], **more})
+
+
+def send(session, key, to="bob", text="hello", **more):
+    return session.call("send", message(to, text, key, **more))
+
+
+def told(stage):
+    with stage.connect("alice") as alice, stage.connect("bob") as bob:
+        events = set(alice.hello["features"]["events"])
+        tap.ok(
+            {"message.delivered", "message.acknowledged", "message.dead", "message.expired", "presence"}
+            <= events,
+            "the events are announced",
+        )
+        bob.call("inbox.subscribe", {"inbox": "bob"})
+        sent = send(alice, "f1")
+        delivery = bob.event("inbox.message")
+        event = alice.event("message.delivered")
+        tap.equal(
+            (event["messageId"], event["workflowUuid"], event["to"], event["status"], event["deliveryAttempts"]),
+            ("f1", "alice:f1", "bob", "delivered", 1),
+            "a sender hears that its message was delivered",
+        )
+        tap.equal(event["inboxSeq"], sent["inboxSeq"], "by its place in the inbox, too")
+        begun = time.monotonic()
+        ack(bob, delivery, result={"answer": 42})
+        event = alice.event("message.acknowledged")
+        took = time.monotonic() - begun
+        tap.equal(
+            (event["messageId"], event["status"], event["response"]),
+            ("f1", "acknowledged", {"answer": 42}),
+            "that it was acknowledged, with the reply",
+        )
+        tap.ok(took < 0.5, f"at once: after {took * 1000:.0f} ms")
+
+        send(alice, "f2")
+        delivery = bob.event("inbox.message")
+        bob.call(
+            "inbox.nack", {"deliveryId": delivery["deliveryId"], "requeue": False, "reason": "not for me"}
+        )
+        event = alice.event("message.dead")
+        tap.equal(
+            (event["messageId"], event["status"], event["reason"]),
+            ("f2", "failed", "not for me"),
+            "that it is a dead letter, and why",
+        )
+        bob.call("inbox.unsubscribe", {"inbox": "bob"})
+
+        begun = time.monotonic()
+        send(alice, "f3", ttlMs=300)
+        event = alice.event("message.expired")
+        took = time.monotonic() - begun
+        tap.equal((event["messageId"], event["status"]), ("f3", "expired"), "that it expired")
+        tap.ok(took < 1.5, f"when it did: after {took:.2f} s of 0.3")
+        tap.ok(alice.nothing("message.acknowledged", 0.3), "each once")
+
+        # the same key again is the same message, and is told of once
+        bob.call("inbox.subscribe", {"inbox": "bob"})
+        for _ in range(3):
+            send(alice, "f4")
+        ack(bob, bob.event("inbox.message"))
+        tap.equal(alice.event("message.acknowledged")["messageId"], "f4", "a repeat is told of")
+        tap.ok(alice.nothing("message.acknowledged", 0.4), "once")
+
+        # who waits has its answer; when the wait is over, the event comes
+        alice.request("agent", {"agentId": "bob", "message": "?", "idempotencyKey": "f5", "timeout": 1}, "w")
+        delivery = bob.event("inbox.message")
+        tap.equal(alice.answer("w")["status"], "accepted", "a run is accepted")
+        tap.equal(alice.answer("w")["status"], "timeout", "its wait ends")
+        tap.ok(alice.nothing("message.acknowledged", 0.2), "its message does not")
+        ack(bob, delivery, result="late")
+        event = alice.event("message.acknowledged")
+        tap.equal((event["messageId"], event["response"]), ("f5", "late"), "and is told of later")
+
+        # by HTTP a message is nobody's session's
+        stage.accept("alice", "bob", "f6")
+        ack(bob, bob.event("inbox.message"))
+        tap.ok(alice.nothing("message.acknowledged", 0.4), "what another connection sent is not told here")
+
+
+def many(stage):
+    """More than a session remembers: the latest are told of, each once; nothing breaks."""
+    total = 400
+    with stage.connect("alice") as alice:
+        for n in range(total):
+            alice.request("send", message("bob", n, f"m{n}"))
+        for n in range(total):
+            alice.take(lambda f: f.get("type") == "res", timeout=20)
+        while True:
+            messages = stage.pull("bob", max=100)
+            if not messages:
+                break
+            stage.ack("bob", *messages)
+        got = []
+        while len(got) < 256:
+            got.append(alice.event("message.acknowledged", timeout=15)["messageId"])
+        tap.equal(
+            sorted(got), sorted(f"m{n}" for n in range(total - 256, total)), "the latest 256 are told of"
+        )
+        tap.ok(alice.nothing("message.acknowledged", 0.5), "each once")
+        status = alice.call("agent.wait", {"runId": "m0", "timeoutMs": 1000})
+        tap.equal(status["status"], "ok", "after the others one asks")
+
+
+def dead_by_lease(stage):
+    """The recipient takes it and says nothing: the sweeper ends it, and the sender hears so."""
+    with stage.connect("alice") as alice, stage.connect("bob") as bob:
+        bob.call("inbox.subscribe", {"inbox": "bob", "leaseMs": 1000})
+        send(alice, "l1")
+        attempts = []
+        while True:
+            try:
+                event = alice.event("message.dead", timeout=0.01)
+                break
+            except TimeoutError:
+                pass
+            try:
+                attempts.append(bob.event("inbox.message", timeout=0.05)["attempt"])
+            except TimeoutError:
+                pass
+        tap.equal(attempts, [1, 2], "delivered as often as it may be")
+        tap.equal((event["messageId"], event["deliveryAttempts"]), ("l1", 2), "then dead, and told")
+        tap.ok("lease" in event["reason"], "with the reason")
+    workflow = stage.workflow("alice:l1", "alice")
+    tap.equal(
+        (workflow["status"], workflow["error"]["code"], workflow["error"]["data"]["reason"]),
+        ("ERROR", "DEAD_LETTER", event["reason"]),
+        "its workflow says why, too",
+    )
+
+
+def asks(stage):
+    """A sender that was away asks, in each of the ways there are."""
+    with stage.connect("alice") as alice:
+        send(alice, "a1")
+        send(alice, "a2")
+        alice.kill()
+    one, two = stage.pull("bob", max=2)
+    stage.ack("bob", one, result="done")
+    stage.nack("bob", two, requeue=False, reason="no")
+    with stage.connect("alice") as alice:
+        first = alice.call("agent.wait", {"runId": "a1", "timeoutMs": 1000})
+        second = alice.call("agent.wait", {"runId": "a2", "timeoutMs": 1000})
+        tap.equal(
+            (first["status"], first["response"], second["status"]), ("ok", "done", "error"), "agent.wait"
+        )
+        tap.ok("no" in second["error"], "says why not")
+        tap.equal(
+            (
+                alice.call("workflow.status", {"runId": "a1"})["output"]["response"],
+                alice.call("workflow.status", {"workflowUuid": "alice:a2"})["error"]["code"],
+            ),
+            ("done", "DEAD_LETTER"),
+            "workflow.status",
+        )
+    with stage.connect("carol") as carol:
+        with tap.raises(Refused, "nobody else may ask", code="NOT_FOUND"):
+            carol.call("agent.wait", {"runId": "alice:a1", "timeoutMs": 1000})
+    tap.equal(
+        [stage.workflow(f"alice:{k}", "alice")["status"] for k in ("a1", "a2")],
+        ["SUCCESS", "ERROR"],
+        "GET /workflows/:id",
+    )
+    keys = [e["key"] for e in stage.get("/workflows/alice:a2/events", "alice").json()["events"]]
+    tap.equal(sorted(keys), ["accepted", "dead", "delivered"], "and the log has the whole way")
+
+
+def states(event, who):
+    return sorted(p["reason"] for p in event["presence"] if p["user"]["id"] == who)
+
+
+def await_presence(watcher, wanted, timeout=10.0):
+    deadline = time.monotonic() + timeout
+    while True:
+        event = watcher.event("presence", deadline - time.monotonic())
+        if wanted(event):
+            return event
+
+
+def presence(stage):
+    with stage.connect("root") as root, stage.connect("alice") as alice, stage.connect("carol") as carol:
+        await_presence(root, lambda e: states(e, "carol").count("online") == 1)
+        tap.ok(True, "an operator is told who comes")
+        listed = alice.call("system-presence")
+        tap.ok(
+            {"root", "alice", "carol"} <= {p["user"]["id"] for p in listed if p["reason"] == "online"},
+            "everybody may ask",
+        )
+        bob = stage.connect("bob")
+        bob.call("inbox.subscribe", {"inbox": "bob"})
+        event = await_presence(root, lambda e: "online" in states(e, "bob"))
+        entry = [p for p in event["presence"] if p["user"]["id"] == "bob" and p["reason"] == "online"][0]
+        tap.ok(isinstance(entry["onlineSince"], int) and entry["tags"] == ["online"], "since when")
+        await_presence(alice, lambda e: "online" in states(e, "bob"))
+        tap.ok(True, "who has asked is told, too")
+        tap.ok(carol.nothing("presence", 0.5), "others are not")
+        begun = time.monotonic()
+        bob.kill()
+        eventually(
+            lambda: stage.value(
+                "select count(*) from openclaw.executor where principal_id = 'bob' and ended_at is null"
+            )
+            == "0"
+        )
+        offline = time.monotonic() - begun
+        tap.ok(offline < 1, f"a killed session is offline after {offline:.2f} s")
+        await_presence(root, lambda e: "online" not in states(e, "bob"))
+        took = time.monotonic() - begun
+        tap.ok(took < 2.5, f"and known to be after {took:.2f} s")
+        subscribed = stage.get("/agents/bob", "root").json()["subscribed"]
+        tap.equal(subscribed, False, "it receives nothing any more")
+
+        stage.sql(
+            "update openclaw.executor set host = 'elsewhere', seen_at = openclaw.now_ms() - 9000"
+            " where principal_id = 'carol' and ended_at is null"
+        )
+        await_presence(root, lambda e: "suspect" in states(e, "carol"))
+        tap.ok(True, "one that is silent on another host is suspect")
+        await_presence(root, lambda e: "offline" in states(e, "carol"), timeout=30)
+        tap.ok(True, "and in the end offline")
+
+        quiet = [root.nothing("presence", 2.5), alice.nothing("presence", 0.1)]
+        tap.ok(any(quiet), "without a change nothing is told")
+
+
+with Stage(RETRY_BASE_MS=20, RETRY_MAX_MS=50, MAX_ATTEMPTS=2) as stage:
+    told(stage)
+    many(stage)
+    dead_by_lease(stage)
+    asks(stage)
+    presence(stage)
+sys.exit(tap.done())

@@ -33,7 +33,7 @@
 
 struct workflow;
 
-/* One row of the table of workflows (src/workflow/registry.c). */
+/* One row of the table of workflows (src/workflow/registry.def). */
 struct workflow_definition {
     const char *name; /* DBOS workflow name; NULL ends the table */
     enum error (*run)(struct workflow *workflow);

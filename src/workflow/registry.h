@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of workflows. Adding one is one file in this folder and one row in registry.c.
+ * The table of workflows. Adding one is one file in this folder and one row in registry.def.
  */
 #ifndef OPENCLAW_WORKFLOW_REGISTRY_H
 #define OPENCLAW_WORKFLOW_REGISTRY_H

@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Workflows over HTTP: reading, listing, starting."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 import urllib.parse
 
 from cluster import skip_without
-from responder import Gateway, Responder
+from responder import BUILD, Gateway, Responder
 from tap import Tap
 
 tap = Tap()
@@ -151,6 +155,43 @@ def starting(gateway, http, alice, root):
         tap.ok(answer.status in (400, 404), f"not started by name: {name}")
 
 
+def greeting(gateway, http, root):
+    """The README's example: the sweeper is killed while it sleeps, and the greeting comes."""
+    body = {"input": {"to": "bob", "name": "World", "delayMs": 1500}}
+    http.post("/workflows/delayedGreeting", body, {"Idempotency-Key": "greet-1"}, token=root)
+    sweeper = subprocess.Popen(
+        [os.path.join(BUILD, "openclaw-gateway-sweeper")], env=http.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(0.5)
+    sweeper.kill()
+    tap.equal(sweeper.wait(), -signal.SIGKILL, "the sweeper is killed")
+    state = http.get("/workflows/root:greet-1", token=root).json()
+    tap.equal(state["status"], "DELAYED", "while the workflow sleeps")
+    sweeper = subprocess.Popen(
+        [os.path.join(BUILD, "openclaw-gateway-sweeper")], env=http.environment,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 20
+    while state["status"] != "SUCCESS" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        state = http.get("/workflows/root:greet-1", token=root).json()
+    sweeper.terminate()
+    sweeper.wait()
+    tap.equal(
+        (state["status"], state["output"]), ("SUCCESS", {"greeting": "Good day, World!"}), "it ends well"
+    )
+    steps = http.get("/workflows/root:greet-1/steps", token=root).json()["steps"]
+    tap.equal(
+        [step["name"] for step in steps], ["composeGreeting", "DBOS.sleep", "sendGreeting"],
+        "each of its steps is there once",
+    )
+    tap.equal(
+        gateway.value("select count(*) from openclaw.inbox where message_uuid = 'root:greet-1/greeting'"),
+        "1", "and the greeting is in bob's inbox",
+    )
+
+
 def main():
     skip_without("initdb", "psql")
     with Gateway() as gateway:
@@ -160,6 +201,7 @@ def main():
             foreign(gateway, http, root)
             listing(gateway, http, alice, root)
             starting(gateway, http, alice, root)
+            greeting(gateway, http, root)
             tap.equal(http.events("http.failure"), [], "nothing was our own failure")
     return tap.done()
 

@@ -36,8 +36,8 @@ def run_scenario(bench, scenario, make_fault, runs=FAULTS_MAX):
     result = Result(scenario.name)
     start = time.monotonic()
     for n in range(1, runs + 1):
-        fault = make_fault(bench.rig, n)
-        process = scenario.attempt(n, fault)
+        fault = make_fault(bench, n)
+        process = fault.run(lambda: scenario.attempt(n, fault))
         hit = fault.hit(process)
         where = f"{n} ({fault.where(process)})"
         trouble = fault.trouble(process, hit)

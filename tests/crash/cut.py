@@ -24,4 +24,4 @@ if __name__ == "__main__":
     side = "request" if "request" in arguments else "answer"
     wanted = [name for name in arguments if name != "request"]
     scenarios = [kind for kind in SCENARIOS if kind.name not in LEFT_OUT or kind.name in wanted]
-    sys.exit(campaign(scenarios, lambda rig, n: Cut(rig, n, side), "cuts", wanted))
+    sys.exit(campaign(scenarios, lambda bench, n: Cut(bench.rig, n, side), "cuts", wanted))

@@ -21,4 +21,4 @@ from scenario import SCENARIOS
 
 if __name__ == "__main__":
     skip_without_fault_points()
-    sys.exit(campaign(SCENARIOS, lambda rig, n: Kill(n), "points killed", sys.argv[1:]))
+    sys.exit(campaign(SCENARIOS, lambda bench, n: Kill(n), "points killed", sys.argv[1:]))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""A proxy before PgBouncer that cuts one connection, once, at a chosen piece of what it passes on.
+"""A proxy before PgBouncer that disturbs one connection, once, at a chosen piece that it passes on.
 
     proxy = Proxy(bouncer, directory, 3, "answer")      # the third piece that the server says is lost
-    proxy.url("gateway"), proxy.happened.is_set(), proxy.close()
+    proxy = Proxy(bouncer, directory, 3, "request", hold=True)      # … or waits for release()
+    proxy.url("gateway"), proxy.happened (an Event), proxy.release(), proxy.close()
 
-A piece is what one read gives.  Both ends of that connection are closed instead of passing it on;
-everything before and after, and every other connection, goes through.
+A piece is what one read gives.  Where it is lost, both ends of its connection are closed.
+Everything before and after, and every other connection, goes through.
 """
 
 import os
@@ -19,10 +20,11 @@ PIECE = 65536
 
 
 class Proxy:
-    def __init__(self, server, directory, number, side):
+    def __init__(self, server, directory, number, side, hold=False):
         assert side in ("answer", "request")
         self.number, self.side = number, side
         self.happened = threading.Event()
+        self._released = None if not hold else threading.Event()
         self._server = server
         self._passed = 0
         self._lock = threading.Lock()
@@ -39,7 +41,12 @@ class Proxy:
             f"postgresql://{self._server.user}@localhost:{self._server.port}/{database}?host={host}"
         )
 
+    def release(self):
+        self._released.set()
+
     def close(self):
+        if self._released is not None:
+            self._released.set()
         # shutdown() wakes the thread that waits in accept(); close() alone would not
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -56,7 +63,7 @@ class Proxy:
                 return
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _lost(self, side):
+    def _is_it(self, side):
         with self._lock:
             if side != self.side:
                 return False
@@ -85,7 +92,9 @@ class Proxy:
                 data = end.recv(PIECE)
                 if not data:
                     return
-                if self._lost(side):
+                if self._is_it(side):
                     self.happened.set()
-                    return
+                    if self._released is None:
+                        return
+                    self._released.wait()
                 other.sendall(data)

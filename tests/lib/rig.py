@@ -11,7 +11,9 @@
 
 Kill(n)                 a fault: SIGKILL at the n-th fault point that the process passes
 Cut(rig, n, side)       a fault: the n-th "answer" or "request" of its database connection is lost
+Stall(rig, n, interlude)    a fault: the n-th request is late, after interlude()
 Fault
+    run(attempt)        call it, and meanwhile do what the fault is
     hit(process)        did it happen?         where(process)    after which point
     trouble(process, hit)   what is wrong with how the process ended, or None
 Process
@@ -30,6 +32,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import cluster as cluster_library
@@ -59,6 +62,9 @@ class Kill:
     def environment(self):
         return {"OPENCLAW_FAULT_AT": str(self.number)}
 
+    def run(self, attempt):
+        return attempt()
+
     def hit(self, process):
         passed = len(process.points())
         if passed < self.number:
@@ -84,8 +90,8 @@ class Kill:
 class Cut:
     """The number-th piece of what one side of the database connection says gets lost."""
 
-    def __init__(self, rig, number, side):
-        self.proxy = Proxy(rig.bouncer, rig.directory, number, side)
+    def __init__(self, rig, number, side, hold=False):
+        self.proxy = Proxy(rig.bouncer, rig.directory, number, side, hold)
         self.options = {
             "DATABASE_URL": self.proxy.url(DATABASE),
             "DIRECT_DATABASE_URL": self.proxy.url(DATABASE),
@@ -93,6 +99,9 @@ class Cut:
 
     def environment(self):
         return self.options
+
+    def run(self, attempt):
+        return attempt()
 
     def hit(self, process):
         return self.proxy.happened.is_set()
@@ -109,6 +118,44 @@ class Cut:
 
     def close(self):
         self.proxy.close()
+
+
+class Stall(Cut):
+    """The number-th request of the process is on its way for so long that the process, which is of
+    another host, is taken for dead; interlude() is what the others do meanwhile; then it arrives.
+    """
+
+    def __init__(self, rig, number, interlude):
+        super().__init__(rig, number, "request", hold=True)
+        self.rig = rig
+        self.interlude = interlude
+        # a patience that nobody has, so that the late request is not given up
+        self.options.update(HOST_NAME="elsewhere", DB_TIMEOUT_MS="600000")
+
+    def run(self, attempt):
+        results = []
+
+        def work():
+            try:
+                results.append(attempt())
+            except BaseException as error:
+                results.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        while thread.is_alive() and not self.proxy.happened.wait(0.005):
+            pass
+        if self.proxy.happened.is_set():
+            try:
+                # the time of its lease passes
+                self.rig.db.run("update openclaw.executor set seen_at = 0 where host = 'elsewhere'")
+                self.interlude()
+            finally:
+                self.proxy.release()
+        thread.join()
+        if isinstance(results[0], BaseException):
+            raise results[0]
+        return results[0]
 
 
 def skip_without_fault_points():

@@ -363,7 +363,7 @@ static void claimed(struct session *session, struct subscription *subscription,
     backlog->deliveries = deliveries;
     backlog->count = count;
     backlog->lease_ends = session->now + subscription->lease_ms;
-    operation->keep_arena = true;
+    session->arena_kept = true;
     *subscription->backlog_end = backlog;
     subscription->backlog_end = &backlog->next;
     subscription->in_flight += (unsigned)count;

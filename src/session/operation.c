@@ -72,6 +72,7 @@ static void finish(struct session *session, struct operation *operation, enum er
                    const struct failure *failure, struct db_rows *rows)
 {
     struct failure own = {0};
+    struct arena *arena;
 
     if (failure != NULL)
         own = *failure;
@@ -79,9 +80,11 @@ static void finish(struct session *session, struct operation *operation, enum er
         error =
             failure_set(&own, ERR_IN_DOUBT,
                         "the database went away before it answered; ask again with the same key");
+    arena = operation->arena;
+    session->arena_kept = false;
     operation->kind->answer(session, operation, error, &own, rows);
-    if (!operation->keep_arena)
-        arena_free(operation->arena);
+    if (!session->arena_kept) /* else it may be gone by now, and the operation with it */
+        arena_free(arena);
 }
 
 static void pause_database(struct session *session, enum error error)

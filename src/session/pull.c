@@ -113,7 +113,7 @@ static void keep(struct session *session, struct operation *operation, const str
     backlog->deliveries = deliveries;
     backlog->count = count;
     backlog->lease_ends = session->now + pull->lease_ms;
-    operation->keep_arena = true;
+    session->arena_kept = true;
     while (*end != NULL)
         end = &(*end)->next;
     *end = backlog;
@@ -141,8 +141,9 @@ static void pull_answer(struct session *session, struct operation *operation, en
         return;
     pull->operation = NULL;
     if (error == OK)
-        error = inbox_claim_result(operation->arena, pull->agent, rows, failure, &deliveries,
-                                   &count, &next_due_ms);
+        /* the deliveries keep the agent's name, and may outlive this request */
+        error = inbox_claim_result(operation->arena, arena_text(operation->arena, pull->agent),
+                                   rows, failure, &deliveries, &count, &next_due_ms);
     if (error != OK) {
         pull_fail(session, pull, error, failure);
         return;

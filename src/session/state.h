@@ -115,8 +115,7 @@ struct operation {
     unsigned count;
     struct text about; /* what operation_join() looks for */
     bool started;
-    bool in_doubt;   /* an answer was lost: it may have been done */
-    bool keep_arena; /* the answer took it over */
+    bool in_doubt; /* an answer was lost: it may have been done */
     int64_t deadline;
     unsigned attempts;
     int64_t limit; /* of a claim: messages asked for */
@@ -266,6 +265,7 @@ struct session {
     unsigned requests;
     size_t request_bytes;
     struct operation *queue, **queue_end, *running;
+    bool arena_kept;  /* said by an answer: it has taken its operation's arena over */
     int64_t retry_at; /* the database is away: nothing starts before */
     unsigned retries;
 

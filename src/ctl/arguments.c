@@ -26,6 +26,11 @@ const struct flag_row flag_rows[FLAG__MAX] = {
     [FLAG_INBOX] = {"--inbox", "NAME", "only of this agent's inbox"},
     [FLAG_ALLOW] = {"--allow", "LIST",
                     "who may write to it, separated by commas; * everybody, - nobody"},
+    [FLAG_STEP] = {"--step", "N", "the first step that runs again (0)"},
+    [FLAG_ID] = {"--id", "ID", "the id of the new workflow (a fresh one)"},
+    [FLAG_VERSION] = {"--version-name", "NAME", "the application version that runs it"},
+    [FLAG_QUEUE] = {"--queue", "NAME", "the queue it runs in (the internal one)"},
+    [FLAG_CHILDREN] = {"--children", NULL, "with all that descend from it"},
 };
 
 static enum error parse_flag(struct arguments *arguments, const char *argument, const char *next,

@@ -29,6 +29,11 @@ enum flag {
     FLAG_LIMIT,
     FLAG_INBOX,
     FLAG_ALLOW,
+    FLAG_STEP,
+    FLAG_ID,
+    FLAG_VERSION,
+    FLAG_QUEUE,
+    FLAG_CHILDREN,
     FLAG__MAX
 };
 #define TAKES(flag) (1u << (flag))

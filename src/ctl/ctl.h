@@ -50,6 +50,12 @@ enum error ctl_workflow_list(struct ctl *ctl, struct failure *failure) MUST_CHEC
 enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_steps(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_events(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_cancel(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_resume(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_fork(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_restart(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_rewind(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_delete(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_redrive(struct ctl *ctl, struct failure *failure) MUST_CHECK;

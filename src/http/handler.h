@@ -15,6 +15,8 @@ http_handler handle_message_send, handle_message_batch;
 /* handler_workflows.c */
 http_handler handle_workflow_list, handle_workflow_get, handle_workflow_steps,
     handle_workflow_events;
+/* handler_manage.c: one for all, by the path */
+http_handler handle_workflow_manage;
 /* handler_start.c */
 http_handler handle_workflow_start, handle_agent_provision;
 /* handler_agents.c */

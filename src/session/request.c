@@ -33,6 +33,12 @@ const struct method methods[] = {
     {"workflow.status", method_workflow_status, SCOPE_WORKFLOWS_READ, 0},
     {"workflow.list", method_workflow_list, SCOPE_WORKFLOWS_READ, 0},
     {"workflow.events", method_workflow_events, SCOPE_WORKFLOWS_READ, 0},
+    {"workflow.cancel", method_workflow_cancel, SCOPE_WORKFLOWS_WRITE, 0},
+    {"workflow.resume", method_workflow_resume, SCOPE_WORKFLOWS_WRITE, 0},
+    {"workflow.fork", method_workflow_fork, SCOPE_WORKFLOWS_WRITE, 0},
+    {"workflow.restart", method_workflow_restart, SCOPE_WORKFLOWS_WRITE, 0},
+    {"workflow.rewind", method_workflow_rewind, SCOPE_WORKFLOWS_WRITE, 0},
+    {"workflow.delete", method_workflow_delete, SCOPE_WORKFLOWS_WRITE, 0},
     {NULL, NULL, 0, 0},
 };
 

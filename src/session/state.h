@@ -385,6 +385,10 @@ bool request_inbox(struct session *session, struct request *request, struct text
 /* delivery.c, inbox.c, pull.c */
 method_handler method_inbox_subscribe, method_inbox_unsubscribe, method_inbox_ack,
     method_inbox_nack, method_inbox_extend, method_inbox_pull, method_inbox_stats;
+/* workflow_manage.c */
+method_handler method_workflow_cancel, method_workflow_resume, method_workflow_fork,
+    method_workflow_restart, method_workflow_rewind, method_workflow_delete;
+
 /* dead_letters.c */
 method_handler method_dead_list, method_dead_show, method_redrive, method_purge;
 struct subscription *subscription_find(struct session *session, struct text agent);

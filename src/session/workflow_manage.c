@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * workflow.cancel, resume, fork, restart, rewind, delete: of what one started oneself; an operator
+ * of anybody's. Params {id,step?,newId?,version?,queue?,children?}.
+ */
+#include <string.h>
+
+#include "base/uuid.h"
+#include "gateway/manage.h"
+#include "session/state.h"
+
+static bool call(struct session *session, struct operation *operation, struct db_call *ret_call)
+{
+    const struct manage *manage = operation->requests->state;
+
+    manage_call(ret_call, operation->arena, session->engine, manage);
+    return true;
+}
+
+static void answer(struct session *session, struct operation *operation, enum error error,
+                   struct failure *failure, struct db_rows *rows)
+{
+    struct request *request = operation->requests;
+    struct document *payload = NULL;
+
+    if (error == OK)
+        error = manage_result(session->engine, request->arena, rows, failure, &payload);
+    if (error == OK)
+        frame_result(session, request, payload);
+    else
+        frame_error(session, request, error, failure);
+    request_end(session, request);
+}
+
+static const struct operation_kind manage_kind = {"workflow.manage", call, answer, true};
+
+static void serve(struct session *session, struct request *request, const char *verb)
+{
+    struct manage *manage = arena_alloc(request->arena, sizeof(*manage));
+    struct text id = document_get_string(request->params, "id");
+
+    if (!principal_may(&session->principal, SCOPE_OPERATOR))
+        manage->principal = session->principal.id;
+    manage->verb = verb;
+    manage->new_id = document_get_string(request->params, "newId");
+    manage->version = document_get_string(request->params, "version");
+    manage->queue = document_get_string(request->params, "queue");
+    manage->children = document_bool(document_get(request->params, "children"), false);
+    if (!request_int(session, request, "step", 0, INT32_MAX, 0, &manage->step))
+        return;
+    if (!text_is_workflow_id(id) || (manage->new_id.data && !text_is_workflow_id(manage->new_id))) {
+        request_invalid(session, request, "id, and newId, must be a workflow id");
+        return;
+    }
+    manage->id = message_workflow_id(request->arena, &session->principal, id);
+    if (manage->new_id.data) {
+        manage->new_id = message_workflow_id(request->arena, &session->principal, manage->new_id);
+    } else {
+        /* one id however often the call is made */
+        char fresh[UUID_SIZE];
+
+        uuid_v4(fresh);
+        manage->new_id = arena_text(request->arena, text_of(fresh));
+    }
+    request->state = manage;
+    operation_serve(operation_new(session, &manage_kind), request);
+}
+
+void method_workflow_cancel(struct session *session, struct request *request)
+{
+    serve(session, request, "cancel");
+}
+
+void method_workflow_resume(struct session *session, struct request *request)
+{
+    serve(session, request, "resume");
+}
+
+void method_workflow_fork(struct session *session, struct request *request)
+{
+    serve(session, request, "fork");
+}
+
+void method_workflow_restart(struct session *session, struct request *request)
+{
+    serve(session, request, "restart");
+}
+
+void method_workflow_rewind(struct session *session, struct request *request)
+{
+    serve(session, request, "rewind");
+}
+
+void method_workflow_delete(struct session *session, struct request *request)
+{
+    serve(session, request, "delete");
+}

@@ -45,7 +45,7 @@ class Gateway:
         self.settings = settings
         self.cluster = Cluster()
         self.bouncer = Bouncer(self.cluster)
-        self.machine = Machine(self.cluster, DATABASE)
+        self.machine = Machine(self.cluster, DATABASE, **settings)
         os.makedirs(self.machine.runtime, exist_ok=True)
         self.sweepers = [self.machine.start(**settings)]
 

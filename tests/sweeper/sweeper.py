@@ -18,10 +18,10 @@ DATABASE = "gateway"
 class Machine:
     """A cluster with a migrated database; db is a connection with the functions by name."""
 
-    def __init__(self, cluster, database=DATABASE):
-        self.cluster, self.database = cluster, database
+    def __init__(self, cluster, database=DATABASE, **extra):
+        self.cluster, self.database, self.extra = cluster, database, extra
         cluster.create_database(database)
-        migrated = ctl(cluster, database, "migrate")
+        migrated = ctl(cluster, database, "migrate", **extra)
         assert migrated.code == 0, str(migrated)
         self.runtime = os.path.join(cluster.directory, "run")
         self.db = Connection(cluster, database)
@@ -31,7 +31,7 @@ class Machine:
 
     def settings(self, **extra):
         made = {"HOST_NAME": "here", "SWEEP_INTERVAL_MS": "50", "LOG_LEVEL": "debug"}
-        made.update(extra)
+        made.update(self.extra, **extra)
         return environment(self.cluster, self.database, RUNTIME_DIR=self.runtime, **made)
 
     def once(self, **extra):

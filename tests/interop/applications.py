@@ -1,0 +1,118 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Conformance case 25: another DBOS application in the database, killed and started again; the CLI."""
+
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import clients
+import node
+from sweeper import DATABASE
+from tap import Tap
+
+SCRIPT = "tests/interop/applications.mjs"
+CLI = ("dist", "src", "cli", "cli.js")
+
+
+class Neighbourhood(clients.Gateway):
+    """A gateway, and beside it an application of the official SDK, which is a process of its own."""
+
+    neighbour = None
+
+    def __exit__(self, *arguments):
+        self.neighbour_kill()
+        super().__exit__(*arguments)
+
+    def launch(self):
+        self.neighbour = subprocess.Popen(
+            ["node", os.path.join(node.SOURCE, "tests/interop/neighbour.mjs"),
+             self.cluster.url(DATABASE), "dbos_system"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            env=dict(os.environ, NODE_MODULES_DIR=node.modules()),
+        )  # fmt: skip
+        line = self.neighbour.stdout.readline().strip()
+        assert line == "launched", f"the neighbour says {line!r}"
+
+    def neighbour_kill(self):
+        if self.neighbour is not None and self.neighbour.poll() is None:
+            self.neighbour.kill()
+            self.neighbour.wait()
+
+    def provision(self, agent):
+        self.machine.db.provision(agent)
+
+    def acknowledge(self, agent, response):
+        """A recipient takes what is in the inbox and answers."""
+        db = self.machine.db
+        db.register("recipient")
+        db.subscribe(agent=agent, executor="recipient")
+        got = db.claim(agent=agent, holder="recipient")
+        db.ack(*got, agent=agent, response=response)
+        return len(got)
+
+
+class CommandLine:
+    """npx dbos, which only knows the schema dbos."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def __call__(self, *arguments):
+        result = subprocess.run(
+            ["node", os.path.join(node.package(node.SDK), *CLI), "workflow", *arguments, "-s", self.url],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        lines = [line for line in result.stdout.splitlines() if line[:1] in "[{"]
+        return json.loads(lines[-1]) if lines else None
+
+
+def check_cli(tap):
+    with clients.Gateway(DBOS_SCHEMA="dbos") as gateway:
+        db, cli = gateway.machine.db, CommandLine(gateway.cluster.url(DATABASE))
+        enqueue = "select dbos.enqueue_workflow('testScript', 'openclaw', array[{}::json]," \
+            " workflow_id => '{}', application_name => 'openclaw-gateway') as id"  # fmt: skip
+        gateway.cluster.wait_until("select count(*) = 1 from dbos.queues", DATABASE)
+        for identity, script in (("done", [["step", 1]]), ("waits", [["recv", "t", 600000]])):
+            db.run(enqueue.format("'" + json.dumps(script) + "'", identity))
+        status = "select status = '{}' from dbos.workflow_status where workflow_uuid = '{}'"
+        gateway.cluster.wait_until(status.format("SUCCESS", "done"), DATABASE)
+        gateway.cluster.wait_until(status.format("DELAYED", "waits"), DATABASE)
+
+        listed = {row["workflowID"]: row["status"] for row in cli("list")}
+        tap.equal(listed, {"done": "SUCCESS", "waits": "DELAYED"}, "dbos workflow list")
+        tap.equal(cli("get", "done")["workflowName"], "testScript", "dbos workflow get")
+        tap.equal([step["name"] for step in cli("steps", "done")], ["testStep"], "dbos workflow steps")
+        queued = [row["workflowID"] for row in cli("queue", "list")]
+        tap.equal(queued, ["waits"], "dbos workflow queue list")
+        cli("cancel", "waits")
+        tap.equal(cli("get", "waits")["status"], "CANCELLED", "dbos workflow cancel")
+        cli("resume", "waits")
+        gateway.cluster.wait_until(status.format("DELAYED", "waits"), DATABASE)
+        tap.ok(True, "dbos workflow resume: it waits on")
+        cli("fork", "done", "-S", "0", "-f", "forked")
+        gateway.cluster.wait_until(status.format("SUCCESS", "forked"), DATABASE)
+        tap.equal(cli("get", "forked")["forkedFrom"], "done", "dbos workflow fork")
+
+
+def main():
+    clients.skip_without(node.SDK)
+    tap = Tap()
+    only = sys.argv[1:]
+    with Neighbourhood() as gateway:
+        gateway.run(tap, SCRIPT, gateway.cluster, "direct", only=only)
+        gateway.run(tap, SCRIPT, gateway.bouncer, "pooled", only=only)
+    check_cli(tap)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -39,6 +39,8 @@ await cases({
     t.equal(seen.value, "now", "it waits for an event of ours");
     t.ok(seen.at - set < 1000, "and is woken, not polling every 10 s", seen.at - set);
 
+    await t.client.retrieveWorkflow(setter).getResult(often);
+
     await t.host("provision", "alice");
     const message = await theirs.enqueuePortable(
       { applicationName: "openclaw-gateway", queueName: "openclaw", workflowName: "routeAgentMessage", workflowID: t.id() },

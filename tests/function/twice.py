@@ -1,0 +1,415 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Every function that a statement calls, called twice: the second time changes nothing.
+
+After a lost connection a program sends the same call again, so this is asked of each of them; one
+that has no row here fails the test.  What a row sets up gives the first call something to do: a
+first call that changes nothing fails, too.
+"""
+
+import glob
+import json
+import os
+import re
+import sys
+
+from cluster import Cluster, SqlError, skip_without
+from tap import Tap
+from transition import APP, Database, message, task, token
+
+skip_without("initdb", "psql")
+tap = Tap()
+STATEMENTS = os.path.join(os.environ["abs_top_srcdir"], "sql", "statement", "*.sql")
+
+# They only read, or are tested twice where they can be: see the reasons.
+OTHERS = {
+    "now_ms": "reads",
+    "message_id": "reads",
+    "inbox_overdue": "reads",
+    "presence_changes": "reads",
+    "workflow_fence": "reads, and locks",
+    "migrate": "tests/ctl/migrate.py",
+    "prune": "tests/sweeper/retention.py",
+}
+# What the second call may move: a lease that is asked for again is longer, a subscription newer.
+MAY_MOVE = {"inbox_extend": {"due_at"}, "inbox_subscribe": {"epoch"}}
+LAST_HOUR = "openclaw.now_ms() - 3600000"
+ROWS = {}
+
+
+def row(function):
+    """Registers what sets up, and returns, a call of the function it is named after (up to the __)."""
+    ROWS[function.__name__] = function
+    return function
+
+
+def delivery(db, key="m1"):
+    db.commit(message(key))
+    [one] = db.claim()
+    return one
+
+
+def running(db, *ids, executor="x1"):
+    """Workflows under way; returns the token of the last one."""
+    db.register(executor)
+    works = [task(identity) for identity in ids]
+    db.commit(*works, executor=executor)
+    return works[-1]["token"]
+
+
+@row
+def agent_provision(db):
+    db.run("delete from openclaw.agent where agent_id = 'carol'")
+    return lambda: db.call("agent_provision", agent="carol")
+
+
+@row
+def executor_register(db):
+    return lambda: db.register("x1")
+
+
+@row
+def executor_reap(db):
+    running(db, "alice:w1")
+    return lambda: db.call("executor_reap", executors=["x1"])
+
+
+@row
+def workflow_recover(db):
+    running(db, "alice:w1")
+    return lambda: db.call("workflow_recover", executors=["x1"])
+
+
+@row
+def workflow_adopt(db):
+    running(db, "alice:w1")
+    db.run("delete from openclaw.executor")
+    return lambda: db.call("workflow_adopt", name=["greet"])
+
+
+@row
+def workflow_claim(db):
+    running(db, "alice:w1")
+    db.call("workflow_recover", executors=["x1"])
+    mine = token()
+    return lambda: db.call(
+        "workflow_claim", executor="x2", token=mine, name=["greet"], max_recovery=9
+    )
+
+
+@row
+def workflow_give_back(db):
+    running(db, "alice:w1")
+    return lambda: db.call("workflow_give_back", executor="x1", running=[])
+
+
+@row
+def workflow_commit(db):
+    work = message("m1")
+    return lambda: db.commit(work)
+
+
+@row
+def workflow_wake(db):
+    db.commit(task("alice:w1", status="DELAYED", delay=0))
+    return lambda: db.call("workflow_wake")
+
+
+@row
+def workflow_expire(db):
+    running(db, "alice:w1")
+    db.run(
+        "update dbos_system.workflow_status set workflow_deadline_epoch_ms = 1"
+        " where workflow_uuid = 'alice:w1'"
+    )
+    return lambda: db.call("workflow_expire")
+
+
+def manages(db, verb, again=None, **options):
+    """`again`: the SQLSTATE with which the second call is refused."""
+    arguments = {
+        "principal": None, "verb": verb, "id": "alice:w1", "step": 0, "new_id": None,
+        "queue": None, "children": False, "version": None, **options,
+    }  # fmt: skip
+    running(db, "alice:w1")
+    if verb != "cancel":
+        db.call("workflow_manage", **dict(arguments, verb="cancel", new_id=None))
+
+    def call():
+        try:
+            db.call("workflow_manage", **arguments)
+        except SqlError as error:
+            if error.sqlstate != again:
+                raise
+
+    return call
+
+
+@row
+def workflow_manage__cancel(db):
+    return manages(db, "cancel")
+
+
+@row
+def workflow_manage__resume(db):
+    return manages(db, "resume")
+
+
+@row
+def workflow_manage__fork(db):
+    return manages(db, "fork", new_id="alice:fork")
+
+
+@row
+def workflow_manage__restart(db):
+    return manages(db, "restart", new_id="alice:fork")
+
+
+@row
+def workflow_manage__rewind(db):
+    return manages(db, "rewind", again="OC005")  # it has not ended any more
+
+
+@row
+def workflow_manage__delete(db):
+    return manages(db, "delete", again="OC002")  # it is gone
+
+
+def awaits(db, kind, target, key):
+    mine = running(db, "alice:w1")
+    arguments = {
+        "id": "alice:w1", "token": mine, "kind": kind, "step": 1, "marker": 0,
+        "target": target, "key": key, "timeout_ms": 60_000,
+    }  # fmt: skip
+    return lambda: db.call("workflow_await", **arguments)
+
+
+@row
+def workflow_await__taken(db):
+    call = awaits(db, "DBOS.recv", "alice:w1", "t")
+    db.run("select dbos_system.send_message('alice:w1', '1', 't')")
+    db.run("select dbos_system.send_message('alice:w1', '2', 't')")
+    return call
+
+
+@row
+def workflow_await__parked(db):
+    call = awaits(db, "DBOS.getEvent", "alice:w1", "e")
+
+    def parks():
+        try:
+            call()
+        except SqlError as error:  # the second time it is no longer its own
+            assert error.sqlstate == "OC001", error
+
+    return parks
+
+
+@row
+def step_send(db):
+    running(db, "alice:w1", "alice:w2")
+    return lambda: db.call(
+        "step_send", id="alice:w1", step=0, destination="alice:w2", topic="t", message="1"
+    )
+
+
+@row
+def step_sleep(db):
+    running(db, "alice:w1")
+    return lambda: db.call("step_sleep", id="alice:w1", step=0, ms=1000)
+
+
+@row
+def step_stream(db):
+    running(db, "alice:w1")
+    return lambda: db.call(
+        "step_stream", id="alice:w1", step=0, name="DBOS.writeStream", key="k", value="1"
+    )
+
+
+@row
+def step_child(db):
+    running(db, "alice:w1")
+    arguments = {
+        "id": "alice:w1", "step": 0, "child": "alice:w1-0", "name": "greet",
+        "child_app": APP, "queue": "_dbos_internal_queue", "input": "{}",
+    }  # fmt: skip
+    return lambda: db.call("step_child", **arguments)
+
+
+@row
+def inbox_subscribe(db):
+    db.register("s1")
+    return lambda: db.subscribe()
+
+
+@row
+def inbox_claim(db):
+    db.commit(message("m1"), message("m2"))
+    return lambda: db.claim()
+
+
+@row
+def inbox_handed(db):
+    one = delivery(db)
+    return lambda: db.handed(one)
+
+
+@row
+def inbox_extend(db):
+    one = delivery(db)
+    return lambda: db.call(
+        "inbox_extend", agent="bob", seq=[one["inbox_seq"]], delivery=[one["delivery_id"]],
+        lease_ms=60_000,
+    )  # fmt: skip
+
+
+@row
+def inbox_ack(db):
+    one = delivery(db)
+    return lambda: db.ack(one)
+
+
+@row
+def inbox_nack(db):
+    one = delivery(db)
+    return lambda: db.nack(one)
+
+
+@row
+def inbox_release(db):
+    delivery(db)
+    return lambda: db.call("inbox_release", agent="bob", holders=["s1"])
+
+
+@row
+def inbox_expire_leases(db):
+    delivery(db)
+    db.run(f"update openclaw.inbox set due_at = {LAST_HOUR}")
+    return lambda: db.call("inbox_expire_leases")
+
+
+def foreign(db):
+    db.run("select dbos_system.send_message('agent:bob', '1', message_id => 'f1')")
+    db.run(f"update openclaw.inbox set expires_at = {LAST_HOUR}")
+
+
+@row
+def inbox_expire_foreign(db):
+    foreign(db)
+    return lambda: db.call("inbox_expire_foreign")
+
+
+@row
+def inbox_count(db):
+    db.commit(message("m1"))
+    return lambda: db.call("inbox_count")
+
+
+@row
+def message_review(db):
+    db.commit(message("m1", ttl=1))
+    db.run(f"update openclaw.inbox set expires_at = {LAST_HOUR}")
+    seq = db.value("select inbox_seq from openclaw.inbox")
+    return lambda: db.call("message_review", seq=seq)
+
+
+def dead(db):
+    db.nack(delivery(db), requeue=False)
+    return {"by": "root", "all": True, "recipient": None, "sender": None, "message": ["alice:m1"]}
+
+
+@row
+def dead_letter_redrive(db):
+    arguments = dead(db)
+    return lambda: db.call("dead_letter_redrive", fork=["fork-1"], **arguments)
+
+
+@row
+def dead_letter_purge(db):
+    arguments = dead(db)
+    return lambda: db.call("dead_letter_purge", **arguments)
+
+
+def each(db, duty):
+    return lambda: db.call("sweep_each", duty=duty)
+
+
+@row
+def sweep_each__wake(db):
+    workflow_wake(db)
+    return each(db, "wake")
+
+
+@row
+def sweep_each__deadlines(db):
+    workflow_expire(db)
+    return each(db, "deadlines")
+
+
+@row
+def sweep_each__leases(db):
+    inbox_expire_leases(db)
+    return each(db, "leases")
+
+
+@row
+def sweep_each__foreign(db):
+    foreign(db)
+    return each(db, "foreign")
+
+
+def state(db, may_move):
+    """Every row, and of these also the tables that db.state() has no need of."""
+    answer = db.state()
+    for table in ("dbos_system.streams", "openclaw.waiting", "openclaw.audit", "openclaw.inbox_depth"):
+        rows = db.rows(f"select * from {table}")
+        answer[table] = sorted(json.dumps(r, sort_keys=True) for r in rows)
+    for table, rows in answer.items():
+        kept = [{k: v for k, v in json.loads(r).items() if k not in may_move} for r in rows]
+        answer[table] = sorted(json.dumps(r, sort_keys=True) for r in kept)
+    return answer
+
+
+def called_by_statements():
+    names = set()
+    for path in glob.glob(STATEMENTS):
+        with open(path, encoding="utf-8") as file:
+            names.update(re.findall(r"openclaw\.([a-z_]+)\(", file.read()))
+    return names
+
+
+def main():
+    called = called_by_statements()
+    listed = {name.partition("__")[0] for name in ROWS} | set(OTHERS)
+    tap.ok(len(called) > 30, "the statements name their functions", len(called))
+    tap.equal(sorted(called - listed), [], "every function that a statement calls is called twice")
+    tap.equal(sorted(listed - called), [], "and no other is listed")
+    with Cluster() as cluster, Database(cluster) as db:
+        db.provision("alice", "bob")
+        for name, prepare in ROWS.items():
+            may_move = {"counted_at"} | MAY_MOVE.get(name.partition("__")[0], set())
+            db.clear()
+            db.run("truncate dbos_system.streams, openclaw.waiting, openclaw.audit")
+            call = prepare(db)
+            start = state(db, set())
+            call()
+            first = state(db, may_move)
+            exact = state(db, set())
+            try:
+                call()
+            except SqlError as error:
+                tap.ok(False, f"{name}: may be called twice", str(error))
+            second = state(db, may_move)
+            tap.ok(start != exact, f"{name}: there is something to do")
+            changed = [
+                f"{table}: {sorted(set(first[table]) ^ set(second[table]))}"
+                for table in first
+                if first[table] != second[table]
+            ]
+            tap.ok(not changed, f"{name}: a second call changes nothing", "\n".join(changed))
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

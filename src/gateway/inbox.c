@@ -204,6 +204,25 @@ struct document *delivery_document(struct arena *arena, const struct delivery *d
     return document;
 }
 
+/* Room in a frame for what stands around an answer. */
+#define RESPONSE_OVERHEAD 4096 /* bytes */
+
+enum error inbox_response(struct arena *arena, const struct options *options,
+                          const struct document *result, struct failure *failure,
+                          struct text *ret_response)
+{
+    int64_t most = (options->max_message_size - RESPONSE_OVERHEAD) / 2; /* escaping may double it */
+    struct text response = TEXT_NONE;
+
+    if (document_kind(result) > DOCUMENT_NULL)
+        response = document_text(arena, result);
+    if ((int64_t)response.len > most)
+        return failure_set(failure, ERR_TOO_LARGE, "a result may have %lld bytes of JSON",
+                           (long long)most);
+    *ret_response = response;
+    return OK;
+}
+
 void inbox_ack_call(struct db_call *call, struct arena *arena, const struct engine *engine,
                     struct text agent, const struct ack_request *requests, size_t count)
 {

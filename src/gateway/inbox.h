@@ -68,6 +68,11 @@ struct ack_request {
     struct text delivery_id;
     struct text response;
 };
+/* The recipient's answer as JSON text; absent or null gives TEXT_NONE. ERR_TOO_LARGE: it would not
+ * fit into the frame that tells the sender, where it stands as a text within a text. */
+enum error inbox_response(struct arena *arena, const struct options *options,
+                          const struct document *result, struct failure *failure,
+                          struct text *ret_response) MUST_CHECK;
 void inbox_ack_call(struct db_call *call, struct arena *arena, const struct engine *engine,
                     struct text agent, const struct ack_request *requests, size_t count);
 /* Rings the senders that wait. */

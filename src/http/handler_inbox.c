@@ -185,7 +185,7 @@ enum error handle_inbox_ack(struct http_context *context)
         [ACK_ACKED] = "acked", [ACK_ALREADY] = "already", [ACK_STALE] = "stale"};
     struct arena *arena = context->arena;
     const struct engine *engine = &context->server->engine;
-    const struct document *result = document_get(context->body, "result");
+    struct text response = TEXT_NONE;
     struct document *answer = document_object(arena);
     struct document *lists[3];
     struct ack_request *requests;
@@ -198,12 +198,15 @@ enum error handle_inbox_ack(struct http_context *context)
 
     if (error == OK)
         error = delivery_ids(context, &ids, &count);
+    if (error == OK)
+        error = inbox_response(arena, engine->options, document_get(context->body, "result"),
+                               &context->failure, &response);
     if (error != OK)
         return error;
     requests = arena_array(arena, count, sizeof(*requests));
     for (size_t i = 0; i < count; i++) {
         requests[i].delivery_id = ids[i];
-        requests[i].response = result != NULL ? document_text(arena, result) : TEXT_NONE;
+        requests[i].response = response;
     }
     inbox_ack_call(&call, arena, engine, context->params[0], requests, count);
     error = handler_run(context, &call, &rows);

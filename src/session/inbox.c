@@ -336,25 +336,16 @@ static void ack_answer(struct session *session, struct operation *operation, enu
 
 static const struct operation_kind ack_kind = {"inbox.ack", ack_call, ack_answer, true};
 
-/* An answer says it as a text within a text: escaping may double it. */
-static int64_t reply_max(const struct session *session)
-{
-    return (session->options->max_message_size - FRAME_OVERHEAD) / 2;
-}
-
 void method_inbox_ack(struct session *session, struct request *request)
 {
     struct named *named = need_named(session, request);
-    struct document *result = document_get(request->params, "result");
+    struct failure failure = {0};
 
     if (named == NULL)
         return;
-    if (document_kind(result) > DOCUMENT_NULL)
-        named->response = document_text(request->arena, result);
-    if ((int64_t)named->response.len > reply_max(session)) {
-        refuse(session, request, ERR_TOO_LARGE,
-               arena_printf(request->arena, "a result may have %lld bytes of JSON",
-                            (long long)reply_max(session)));
+    if (inbox_response(request->arena, session->options, document_get(request->params, "result"),
+                       &failure, &named->response) != OK) {
+        refuse(session, request, failure.error, failure.detail);
         return;
     }
     for (size_t i = 0; i < named->count; i++) {

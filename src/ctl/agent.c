@@ -259,6 +259,22 @@ static enum error provision(struct ctl *ctl, const char *name, const char *workf
                        workflow_id, workflow_id);
 }
 
+/* An agent that is a DBOS application. */
+static enum error add_bridge(struct ctl *ctl, const char *name, struct failure *failure)
+{
+    struct db_rows *rows;
+    struct db_call call;
+
+    if (!ctl_flag(ctl, FLAG_DBOS_QUEUE))
+        return OK;
+    db_call_init(&call, ctl->arena, STATEMENT_AGENT_BRIDGE);
+    db_add_string(&call, name);
+    db_add_string(&call, ctl_flag(ctl, FLAG_DBOS_QUEUE));
+    db_add_string(&call, ctl_flag(ctl, FLAG_DBOS_WORKFLOW));
+    db_add_string(&call, ctl_flag(ctl, FLAG_APPLICATION));
+    return db_run(ctl->db, &call, failure, &rows);
+}
+
 enum error ctl_agent_add(struct ctl *ctl, struct failure *failure)
 {
     const char *name = ctl_operand(ctl, 0);
@@ -280,9 +296,14 @@ enum error ctl_agent_add(struct ctl *ctl, struct failure *failure)
         if ((error = parse_scopes(ctl_flag(ctl, FLAG_SCOPES), &scopes, failure)) != OK)
             return error;
     }
+    if (!ctl_flag(ctl, FLAG_DBOS_QUEUE) != !ctl_flag(ctl, FLAG_DBOS_WORKFLOW) ||
+        (ctl_flag(ctl, FLAG_APPLICATION) && !ctl_flag(ctl, FLAG_DBOS_QUEUE)))
+        return failure_set(failure, ERR_INVALID_REQUEST,
+                           "--dbos-queue and --dbos-workflow go together, --application with them");
     request.workflow = arena_printf(ctl->arena, "provision:%s", name);
     if ((error = must_be_new(ctl, name, failure)) != OK ||
-        (error = provision(ctl, name, request.workflow, failure)) != OK)
+        (error = provision(ctl, name, request.workflow, failure)) != OK ||
+        (error = add_bridge(ctl, name, failure)) != OK)
         return error;
     return give_token(ctl, &request, failure);
 }

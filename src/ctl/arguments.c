@@ -30,6 +30,9 @@ const struct flag_row flag_rows[FLAG__MAX] = {
     [FLAG_ID] = {"--id", "ID", "the id of the new workflow (a fresh one)"},
     [FLAG_VERSION] = {"--version-name", "NAME", "the application version that runs it"},
     [FLAG_QUEUE] = {"--queue", "NAME", "the queue it runs in (the internal one)"},
+    [FLAG_DBOS_QUEUE] = {"--dbos-queue", "NAME", "its messages are workflows, in this DBOS queue"},
+    [FLAG_DBOS_WORKFLOW] = {"--dbos-workflow", "NAME", "of this name; their result is the reply"},
+    [FLAG_APPLICATION] = {"--application", "NAME", "of this DBOS application (whichever knows it)"},
     [FLAG_CHILDREN] = {"--children", NULL, "with all that descend from it"},
 };
 

@@ -34,6 +34,9 @@ enum flag {
     FLAG_VERSION,
     FLAG_QUEUE,
     FLAG_CHILDREN,
+    FLAG_DBOS_QUEUE,
+    FLAG_DBOS_WORKFLOW,
+    FLAG_APPLICATION,
     FLAG__MAX
 };
 #define TAKES(flag) (1u << (flag))

@@ -18,7 +18,8 @@ static const struct verb verbs[] = {
     {{"agent", "add"},
      " NAME",
      1,
-     TAKES(FLAG_NAME) | TAKES(FLAG_SCOPES) | TOKEN_FLAGS,
+     TAKES(FLAG_NAME) | TAKES(FLAG_SCOPES) | TAKES(FLAG_DBOS_QUEUE) | TAKES(FLAG_DBOS_WORKFLOW) |
+         TAKES(FLAG_APPLICATION) | TOKEN_FLAGS,
      "make an agent and its mailbox; prints its token, once",
      ctl_agent_add},
     {{"agent", "list"},

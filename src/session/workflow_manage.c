@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * workflow.cancel, resume, fork, restart, rewind, delete: of what one started oneself; an operator
- * of anybody's. Params {id,step?,newId?,version?,queue?,children?}.
+ * of anybody's. Params {workflowUuid,step?,newId?,version?,queue?,children?}.
  */
 #include <string.h>
 
@@ -37,7 +37,7 @@ static const struct operation_kind manage_kind = {"workflow.manage", call, answe
 static void serve(struct session *session, struct request *request, const char *verb)
 {
     struct manage *manage = arena_alloc(request->arena, sizeof(*manage));
-    struct text id = document_get_string(request->params, "id");
+    struct text id = document_get_string(request->params, "workflowUuid");
 
     if (!principal_may(&session->principal, SCOPE_OPERATOR))
         manage->principal = session->principal.id;
@@ -49,7 +49,7 @@ static void serve(struct session *session, struct request *request, const char *
     if (!request_int(session, request, "step", 0, INT32_MAX, 0, &manage->step))
         return;
     if (!text_is_workflow_id(id) || (manage->new_id.data && !text_is_workflow_id(manage->new_id))) {
-        request_invalid(session, request, "id, and newId, must be a workflow id");
+        request_invalid(session, request, "workflowUuid, and newId, must be a workflow id");
         return;
     }
     manage->id = message_workflow_id(request->arena, &session->principal, id);

@@ -155,6 +155,28 @@ static enum error duty_run(struct sweep *sweep, bool *ret_more, struct failure *
     return error;
 }
 
+/* Agents that are DBOS applications: their messages become workflows, whose results are replies. */
+static enum error duty_bridge(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    struct db_call call;
+    struct db_rows *rows;
+    size_t bell_count;
+
+    *ret_more = false;
+    db_call_init(&call, sweep->arena, STATEMENT_BRIDGE);
+    db_add_string(&call, sweep->engine.options->app_name);
+    db_add_bool(&call, sweep->engine.options->legacy_payloads);
+    db_add_int(&call, SWEEP_BATCH);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    sweep->counts[COUNT_BRIDGED] += db_int(rows, 0, 0) + db_int(rows, 0, 1);
+    *ret_more = db_int(rows, 0, 0) >= SWEEP_BATCH || db_int(rows, 0, 1) >= SWEEP_BATCH;
+    struct text *bells = db_texts(rows, 0, 2, &bell_count);
+    engine_ring(&sweep->engine, bells, bell_count);
+    return db_rows_error(rows, failure);
+}
+
 /* A bell was lost; or a DBOS client has sent, who rings nobody. */
 static enum error duty_bells(struct sweep *sweep, bool *ret_more, struct failure *failure)
 {
@@ -237,6 +259,7 @@ const struct duty duties[] = {
     {"wake", 0, duty_wake},
     {"deadlines", 0, duty_deadlines},
     {"run", 0, duty_run},
+    {"bridge", 0, duty_bridge},
     {"bells", 0, duty_bells},
     {"presence", PRESENCE_MS, duty_presence},
     {"count", SECOND_MS, duty_count_inboxes},
@@ -254,6 +277,7 @@ const char *const count_names[COUNT__MAX] = {
     [COUNT_WOKEN] = "woken",
     [COUNT_CANCELLED] = "cancelled",
     [COUNT_RAN] = "workflows run",
+    [COUNT_BRIDGED] = "bridged",
     [COUNT_RUNG] = "bells",
     [COUNT_PRUNED] = "pruned",
     [COUNT_FAILED] = "failed",

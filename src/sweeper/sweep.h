@@ -26,6 +26,7 @@ enum count {
     COUNT_WOKEN,
     COUNT_CANCELLED,
     COUNT_RAN,
+    COUNT_BRIDGED,
     COUNT_RUNG,
     COUNT_PRUNED,
     COUNT_FAILED,

@@ -35,7 +35,7 @@ class WebSocket:
 
     def manage(self, verb, identity, **options):
         try:
-            return self.client.request(f"workflow.{verb}", {"id": identity, **options})
+            return self.client.request(f"workflow.{verb}", {"workflowUuid": identity, **options})
         except Refused as refused:
             return refused.error.get("details", {}).get("code", refused.code)
 

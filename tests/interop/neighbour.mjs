@@ -18,6 +18,16 @@ DBOS.registerWorkflow(
   { name: "greet", serialization: "portable" },
 );
 
+// an agent of the gateway: its input is a message, its result the reply
+DBOS.registerWorkflow(
+  async (message) => {
+    const heard = await DBOS.runStep(async () => message.content, { name: "hear" });
+    await DBOS.sleep(1500);
+    return { heard, from: message.from };
+  },
+  { name: "answer", serialization: "portable" },
+);
+
 DBOS.registerWorkflow(
   async () => {
     throw new Error("not today");

@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""An agent that is a DBOS application: its messages become workflows, their ends settle the messages."""
+
+import sys
+
+from cluster import Cluster, skip_without
+from tap import Tap
+from transition import Database, SqlError, message
+
+skip_without("initdb", "psql")
+tap = Tap()
+
+
+def end(db, identity, status, output=None, error=None):
+    db.run(f"update dbos_system.workflow_status set status = '{status}' where workflow_uuid = '{identity}'")
+    if output or error:
+        db.run(
+            "insert into dbos_system.workflow_output (workflow_uuid, output, error) values"
+            f" ('{identity}', {repr(output) if output else 'null'}, {repr(error) if error else 'null'})"
+        )
+
+
+def test_bridge(db):
+    db.register("w1")
+    db.commit(*[message(f"m{n}", waiter="w1") for n in range(4)], message("other", to="alice", sender="bob"))
+    first, second = db.twice(tap, "dispatch", lambda: db.call("bridge", limit=10)[0])
+    tap.equal((first["dispatched"], second["dispatched"]), (4, 0), "each message is dispatched once")
+    rows = db.rows(
+        "select s.name, s.queue_name, s.application_name, s.status, i.inputs::json #>> '{positionalArgs,0,content}' as content"
+        " from dbos_system.workflow_status s join dbos_system.workflow_input i using (workflow_uuid)"
+        " where s.workflow_uuid = 'alice:m0/dbos'"
+    )
+    tap.equal(
+        rows,
+        [{"name": "answer", "queue_name": "q", "application_name": "app", "status": "ENQUEUED", "content": "hello"}],
+        "as a workflow of the application, with the message as its argument",
+    )
+    tap.equal(db.inbox("bob:other")["state"], "ready", "an agent that is none is left alone")
+    db.call("inbox_expire_leases")
+    tap.equal(db.inbox("alice:m0")["state"], "leased", "its lease does not end")
+
+    end(db, "alice:m0/dbos", "SUCCESS", output='{"a":1}')
+    end(db, "alice:m1/dbos", "ERROR", error='{"name":"E","message":"no"}')
+    db.run("delete from dbos_system.workflow_status where workflow_uuid = 'alice:m2/dbos'")
+    first, second = db.twice(tap, "settle", lambda: db.call("bridge", limit=10)[0])
+    tap.equal((first["settled"], second["settled"]), (3, 0), "what has ended settles its message, once")
+    tap.equal(first["bells"], ["here/w1"], "and rings who waits")
+    states = [db.inbox(f"alice:m{n}")["state"] for n in range(4)]
+    tap.equal(states, ["acked", "dead", "dead", "leased"], "well, badly, deleted, still running")
+    tap.ok('"response":{"a":1}' in db.workflow("alice:m0")["output"], "its result is the reply")
+    tap.ok("the workflow of bob: no" in db.workflow("alice:m1")["error"], "its error the reason")
+
+
+with Cluster() as cluster:
+    with Database(cluster) as database:
+        database.provision("alice", "bob")
+        database.run(
+            "update openclaw.agent set configuration ="
+            " '{\"dbos\": {\"queue\": \"q\", \"workflow\": \"answer\", \"application\": \"app\"}}' where agent_id = 'bob'"
+        )
+        try:
+            test_bridge(database)
+        except (SqlError, AssertionError, IndexError, ValueError) as error:
+            tap.ok(False, "comes to its end", repr(error))
+sys.exit(tap.done())

@@ -1,6 +1,9 @@
 -- Feeds the inbox with what a DBOS client sends to a mailbox (DBOSClient.send, send_message). The
 -- gateway's own sends carry more than a notification can say, write the inbox row themselves,
--- and set openclaw.writer so that this trigger is not even called.
+-- and set openclaw.writer so that this trigger is not even called. What the agent does not take, or has
+-- no room for, is refused here as it is anywhere: the client's send fails. In an allow-list these
+-- clients are called dbos.
+-- Locks: the advisory lock of an inbox that is nearly full.
 create or replace function openclaw.inbox_feed()
 returns trigger
 language plpgsql
@@ -8,7 +11,29 @@ set search_path = pg_catalog
 as $$
 declare
   v_now bigint := openclaw.now_ms();
+  v_agent openclaw.agent;
 begin
+  select a.*
+  into v_agent
+  from openclaw.agent a
+  where a.agent_id = substr(new.destination_uuid, 7);
+
+  if 'dbos' <> all (v_agent.allow_from) then
+    raise exception 'the agent % does not take messages from DBOS clients', v_agent.agent_id
+      using errcode = 'OC003';
+  end if;
+  if openclaw.inbox_room(
+    v_agent.agent_id,
+    coalesce(
+      v_agent.inbox_limit,
+      (select value::bigint from openclaw.setting where name = 'inbox_limit'),
+      10000
+    )
+  ) < 1 then
+    raise exception 'the inbox of the agent % is full', v_agent.agent_id
+      using errcode = 'OC008';
+  end if;
+
   insert into openclaw.inbox (
     agent_id, message_uuid, sender, max_attempts, accepted_at, due_at, expires_at
   )

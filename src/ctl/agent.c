@@ -417,7 +417,7 @@ enum error ctl_agent_set(struct ctl *ctl, struct failure *failure)
     const char *name = ctl_flag(ctl, FLAG_NAME), *allow = ctl_flag(ctl, FLAG_ALLOW);
     struct text allowed[AGENT_ALLOW_MAX];
     struct db_rows *changed = NULL;
-    struct db_call set, audit;
+    struct db_call set;
     bool everybody = true;
     size_t count = 0;
     enum error error;
@@ -429,6 +429,7 @@ enum error ctl_agent_set(struct ctl *ctl, struct failure *failure)
     if (allow && (error = parse_allow(allow, allowed, &count, &everybody, failure)) != OK)
         return error;
     db_call_init(&set, ctl->arena, STATEMENT_AGENT_SET);
+    db_add_string(&set, ctl_who(ctl->arena));
     db_add_string(&set, agent);
     db_add_bool(&set, name != NULL);
     db_add_string(&set, name);
@@ -437,13 +438,9 @@ enum error ctl_agent_set(struct ctl *ctl, struct failure *failure)
         db_add_null(&set);
     else
         db_add_texts(&set, allowed, count);
-    if ((error = must_exist(ctl, agent, failure)) != OK)
-        return error;
-    struct db_tx *tx = db_tx_begin(ctl->db, ctl->arena);
-    db_tx_call(tx, &set, &changed);
-    call_audit(&audit, ctl->arena, "agent.set", agent);
-    db_tx_call(tx, &audit, NULL);
-    if ((error = db_tx_commit(tx, failure)) != OK)
+    db_add_null(&set); /* status */
+    if ((error = must_exist(ctl, agent, failure)) != OK ||
+        (error = db_run(ctl->db, &set, failure, &changed)) != OK)
         return error;
     if (db_rows_count(changed) == 0)
         return failure_set(failure, ERR_NOT_FOUND, "%.80s is no agent", agent);

@@ -337,10 +337,12 @@ static enum error run(struct ctl *ctl, struct db *db, const struct state *state,
 {
     struct arena *arena = ctl->arena;
     const struct options *options = &ctl->options;
-    const struct text names[] = {TEXT_LITERAL("max_attempts"), TEXT_LITERAL("message_ttl_ms")};
+    const struct text names[] = {TEXT_LITERAL("max_attempts"), TEXT_LITERAL("message_ttl_ms"),
+                                 TEXT_LITERAL("inbox_limit")};
     const struct text values[] = {
         text_of(arena_printf(arena, "%lld", (long long)options->max_attempts)),
-        text_of(arena_printf(arena, "%lld", (long long)options->message_ttl_ms))};
+        text_of(arena_printf(arena, "%lld", (long long)options->message_ttl_ms)),
+        text_of(arena_printf(arena, "%lld", (long long)options->inbox_limit))};
     struct document *lines = document_array(arena);
     struct db_call call;
     struct db_rows *rows;

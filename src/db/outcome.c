@@ -31,6 +31,7 @@ static const struct meaning meanings[] = {
     {"OC005", ERR_INVALID_REQUEST, ""},
     {"OC006", ERR_IDEMPOTENCY_CONFLICT, ""},
     {"OC007", ERR_SCHEMA, MIGRATE_HINT},
+    {"OC008", ERR_INBOX_FULL, ""},
 
     /* another try may succeed at once */
     {"40001", ERR_SERIALIZATION, ""},

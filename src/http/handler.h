@@ -20,7 +20,7 @@ http_handler handle_workflow_manage;
 /* handler_start.c */
 http_handler handle_workflow_start, handle_agent_provision;
 /* handler_agents.c */
-http_handler handle_agent_list, handle_agent_get;
+http_handler handle_agent_list, handle_agent_get, handle_agent_change;
 /* handler_inbox.c */
 http_handler handle_inbox_pull, handle_inbox_ack, handle_inbox_nack, handle_inbox_extend;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The registry of agents, to read. Who manages agents sees all; an agent sees itself.
+ * The registry of agents. Who manages agents sees all and changes them; an agent sees itself.
  */
 #include "http/handler.h"
 
@@ -9,6 +9,21 @@
 static bool may_see_all(const struct http_context *context)
 {
     return principal_may(&context->principal, SCOPE_AGENTS_WRITE);
+}
+
+/* Null: everybody with the scope may write to it. */
+static struct document *allow_document(struct arena *arena, struct db_rows *rows, size_t row)
+{
+    struct document *list = document_array(arena);
+    struct text *names;
+    size_t count;
+
+    if (db_is_null(rows, row, 8))
+        return document_null(arena);
+    names = db_texts(rows, row, 8, &count);
+    for (size_t i = 0; i < count; i++)
+        document_append(list, document_from_text(arena, names[i]));
+    return list;
 }
 
 static struct document *agent_document(struct http_context *context, struct db_rows *rows,
@@ -28,6 +43,7 @@ static struct document *agent_document(struct http_context *context, struct db_r
     document_put(agent, "model", document_from_text(arena, db_text(rows, row, 3)));
     document_put(agent, "createdAt", handler_time(context, rows, row, 4));
     document_put(agent, "scopes", scopes);
+    document_put(agent, "allowFrom", allow_document(arena, rows, row));
     document_put_int(agent, "credentials", db_int(rows, row, 6));
     document_put_bool(agent, "subscribed", db_bool(rows, row, 7));
     return agent;
@@ -81,4 +97,101 @@ enum error handle_agent_get(struct http_context *context)
     if (error == OK)
         response_json(context->response, 200, agent);
     return error;
+}
+
+/* ---- changing -------------------------------------------------------------------------------- */
+
+#define AGENT_NAME_MAX 200 /* bytes, of the name for people */
+
+struct change {
+    bool sets_name, sets_allow;
+    struct text name, status;
+    struct text *allow; /* NULL: everybody */
+    size_t allow_count;
+};
+
+static enum error read_allow(struct http_context *context, const struct document *list,
+                             struct change *change)
+{
+    change->sets_allow = document_kind(list) != DOCUMENT_ABSENT;
+    if (!change->sets_allow || document_kind(list) == DOCUMENT_NULL)
+        return OK;
+    change->allow_count = document_count(list);
+    if (document_kind(list) != DOCUMENT_ARRAY || change->allow_count > AGENT_ALLOW_MAX)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "allowFrom is an array of at most %d principals, or null for everybody",
+                           AGENT_ALLOW_MAX);
+    change->allow = arena_array(context->arena, change->allow_count + 1, sizeof(*change->allow));
+    for (size_t i = 0; i < change->allow_count; i++) {
+        change->allow[i] = document_string(document_at(list, i));
+        if (!text_is_agent_id(change->allow[i]))
+            return failure_set(&context->failure, ERR_INVALID_ID,
+                               "allowFrom: element %zu is no principal's id", i);
+    }
+    return OK;
+}
+
+static enum error read_change(struct http_context *context, struct change *ret_change)
+{
+    static const char *const known[] = {"name", "status", "allowFrom", NULL};
+    struct change change = {.sets_name = document_get(context->body, "name") != NULL};
+    enum error error;
+
+    for (size_t i = 0; i < document_count(context->body); i++) {
+        struct text key = document_key(context->body, i);
+        const char *const *name = known;
+
+        while (*name != NULL && !text_is(key, *name))
+            name++;
+        if (*name == NULL)
+            return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                               "an agent's name, status and allowFrom can be changed");
+    }
+    if ((error = body_text(context, context->body, "name", &change.name)) != OK ||
+        (error = body_text(context, context->body, "status", &change.status)) != OK ||
+        (error = read_allow(context, document_get(context->body, "allowFrom"), &change)) != OK)
+        return error;
+    if (change.name.len > AGENT_NAME_MAX)
+        return failure_set(&context->failure, ERR_TOO_LARGE, "name may have %d bytes",
+                           AGENT_NAME_MAX);
+    if (change.status.data != NULL && !text_is(change.status, "active") &&
+        !text_is(change.status, "paused"))
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "status is active or paused");
+    *ret_change = change;
+    return OK;
+}
+
+enum error handle_agent_change(struct http_context *context)
+{
+    struct text id = context->params[0];
+    struct change change = {0};
+    struct db_rows *rows;
+    struct db_call call;
+    struct text *bells;
+    size_t count;
+    enum error error = read_change(context, &change);
+
+    if (error != OK)
+        return error;
+    if (!text_is_agent_id(id))
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such agent");
+    db_call_init(&call, context->arena, STATEMENT_AGENT_SET);
+    db_add_string(&call, context->principal.id);
+    db_add_text(&call, id);
+    db_add_bool(&call, change.sets_name);
+    db_add_text(&call, change.name);
+    db_add_bool(&call, change.sets_allow);
+    if (change.allow != NULL)
+        db_add_texts(&call, change.allow, change.allow_count);
+    else
+        db_add_null(&call);
+    db_add_text(&call, change.status);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    if (db_rows_count(rows) == 0)
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such agent");
+    bells = db_texts(rows, 0, 1, &count);
+    engine_ring(&context->server->engine, bells, count);
+    return handle_agent_get(context);
 }

@@ -51,6 +51,8 @@ const struct http_route http_routes[] = {
 
     {HTTP_GET, "/agents", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_list},
     {HTTP_GET, "/agents/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_get},
+    {HTTP_PATCH, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
+     handle_agent_change},
     {HTTP_GET, "/agents/:id/inbox", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_NONE, "max wait leaseMs",
      handle_inbox_pull},
     {HTTP_POST, "/agents/:id/inbox/ack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,

@@ -78,7 +78,7 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
 {
     const struct options *options = sweep->engine.options;
     struct db_tx *tx = db_tx_begin(sweep->db, sweep->arena);
-    struct db_call executor, version, queue, attempts, ttl;
+    struct db_call executor, version, queue, attempts, ttl, limit;
 
     executor_register_call(&executor, sweep->arena, &sweep->engine.executor, NULL, TEXT_NONE);
     db_tx_call(tx, &executor, NULL);
@@ -93,6 +93,8 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
     db_tx_call(tx, &attempts, NULL);
     call_setting(&ttl, sweep->arena, "message_ttl_ms", options->message_ttl_ms);
     db_tx_call(tx, &ttl, NULL);
+    call_setting(&limit, sweep->arena, "inbox_limit", options->inbox_limit);
+    db_tx_call(tx, &limit, NULL);
     return db_tx_commit(tx, failure);
 }
 

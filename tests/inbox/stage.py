@@ -13,10 +13,12 @@
 What it does not ask for is not started: Stage(sweeper=False, responder=False).
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 SOURCE = os.environ.get("abs_top_srcdir") or os.path.abspath(
@@ -28,7 +30,29 @@ import programs
 from responder import Responder
 from sessions import Refused, World, message
 
-__all__ = ["Refused", "Stage", "eventually", "message"]
+__all__ = ["Refused", "Stage", "Task", "eventually", "message"]
+
+
+class Task(threading.Thread):
+    """A call in a thread of its own; result() waits for it."""
+
+    def __init__(self, function):
+        super().__init__(daemon=True)
+        self.function, self.value, self.error = function, None, None
+        self.start()
+
+    def run(self):
+        try:
+            self.value = self.function()
+        except BaseException as error:
+            self.error = error
+
+    def result(self, timeout=30):
+        self.join(timeout)
+        assert not self.is_alive(), "it does not end"
+        if self.error is not None:
+            raise self.error
+        return self.value
 
 
 def eventually(condition, timeout=10.0, pause=0.02):
@@ -88,8 +112,6 @@ class Stage(World):
         return self.responder.post(target, document, token=self.tokens[who], **more)
 
     def patch(self, target, who, document):
-        import json
-
         return self.responder.send(
             "PATCH",
             target,

@@ -108,13 +108,69 @@ begin
 end
 $$;
 
+-- What a receiver does before its next claim where the answer of a claim was lost: what it holds and
+-- does not know of is ready again, and the epoch is a new one, so that the lost claim gets nothing
+-- should it still be on its way. So no message of a sender comes behind a later one. Called again,
+-- with the same epoch or the one it gave, it does the same again. Returns the epoch; OC001: fenced.
+-- Locks: subscription, inbox in the order of inbox_seq.
+create or replace function openclaw.inbox_resume(
+  p_agent text,
+  p_executor text,
+  p_epoch bigint,
+  p_known text[]
+)
+returns bigint
+language plpgsql
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  v_epoch bigint;
+begin
+  update openclaw.subscription s
+  set epoch = nextval('openclaw.epoch')
+  where s.agent_id = p_agent
+    and s.executor_id = p_executor
+    and s.epoch >= p_epoch
+  returning s.epoch
+  into v_epoch;
+  if not found then
+    raise exception 'a newer subscription has taken over the inbox of %', p_agent
+      using errcode = 'OC001';
+  end if;
+
+  with held as (
+    select i.inbox_seq
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'leased'
+      and i.holder = p_executor
+      and i.delivery_id <> all (p_known)
+    order by i.inbox_seq
+    for update
+  )
+  update openclaw.inbox i
+  set state = 'ready',
+    attempt = i.attempt - case when i.handed then 0 else 1 end,
+    due_at = openclaw.now_ms(),
+    holder = null,
+    delivery_id = null,
+    handed = false
+  from held h
+  where i.inbox_seq = h.inbox_seq;
+  return v_epoch;
+end
+$$;
+
 -- Leases the next messages to a receiver. p_epoch null: a pull without subscription. Whoever was
 -- fenced gets OC001. The messages of one sender keep their order: none is given out while an
 -- earlier one of the sender waits for another try; and where only one may be in flight, such a
 -- message holds the whole line. What expired is left to the sweeper; what was cancelled is withdrawn.
 -- With no message the one row says when the next may be due; with messages next_due is null.
--- Locks: subscription (key share, so that who takes the inbox over finds all that was leased), then
--- inbox, skipping what others hold.
+-- Locks: subscription (share, so that who takes the inbox over or resumes it finds all that was
+-- leased), then inbox, skipping what others hold.
 create or replace function openclaw.inbox_claim(
   p_agent text,
   p_holder text,
@@ -159,7 +215,7 @@ begin
     where s.agent_id = p_agent
       and s.executor_id = p_holder
       and s.epoch = p_epoch
-    for key share;
+    for share;
     if not found then
       raise exception 'a newer subscription has taken over the inbox of %', p_agent
         using errcode = 'OC001';

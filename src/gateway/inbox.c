@@ -90,6 +90,16 @@ void inbox_unsubscribe_call(struct db_call *call, struct arena *arena, const str
     db_add_string(call, engine->executor.id);
 }
 
+void inbox_resume_call(struct db_call *call, struct arena *arena, const struct engine *engine,
+                       struct text agent, int64_t epoch, const struct text *known, size_t count)
+{
+    db_call_init(call, arena, STATEMENT_INBOX_RESUME);
+    db_add_text(call, agent);
+    db_add_string(call, engine->executor.id);
+    db_add_int(call, epoch);
+    db_add_texts(call, known, count);
+}
+
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
                       int64_t lease_ms)

@@ -33,6 +33,11 @@ enum error inbox_subscribe_result(const struct engine *engine, struct db_rows *r
 void inbox_unsubscribe_call(struct db_call *call, struct arena *arena, const struct engine *engine,
                             struct text agent); /* its result needs no reading */
 
+/* After a claim whose answer was lost: what this executor holds of the inbox but for `known` is
+ * ready again. The row has the new epoch; ERR_FENCED: a newer subscriber has the inbox. */
+void inbox_resume_call(struct db_call *call, struct arena *arena, const struct engine *engine,
+                       struct text agent, int64_t epoch, const struct text *known, size_t count);
+
 /* One message leased to one receiver. Texts live in the rows' arena. */
 struct delivery {
     struct text delivery_id;

@@ -273,6 +273,51 @@ void claim_size_learn(struct session *session, size_t count, size_t bytes)
         session->claim_size = INBOX_IN_FLIGHT_MAX;
 }
 
+static size_t backlog_known(const struct backlog *backlog, struct text agent, struct text *ids)
+{
+    size_t count = 0;
+
+    for (; backlog != NULL; backlog = backlog->next)
+        for (size_t i = backlog->at; i < backlog->count; i++)
+            if (backlog->agent.data == NULL || text_equal(backlog->agent, agent)) {
+                if (ids != NULL)
+                    ids[count] = backlog->deliveries[i].delivery_id;
+                count++;
+            }
+    return count;
+}
+
+/* The deliveries of this inbox that the session knows to hold; how many, and where asked, which. */
+static size_t deliveries_known(const struct session *session,
+                               const struct subscription *subscription, struct text *ids)
+{
+    struct text agent = text_of(subscription->agent);
+    size_t count = 0;
+
+    for (const struct flight *each = session->flights; each != NULL; each = each->next)
+        if (text_is(agent, each->agent)) {
+            if (ids != NULL)
+                ids[count] = text_of(each->id);
+            count++;
+        }
+    count += backlog_known(subscription->backlog, agent, ids != NULL ? ids + count : NULL);
+    count += backlog_known(session->leftovers, agent, ids != NULL ? ids + count : NULL);
+    return count;
+}
+
+/* Before anything later is claimed: a message that is leased and unknown would come behind it. */
+static void resume_call(struct session *session, struct operation *operation,
+                        const struct subscription *subscription, struct db_call *ret_call)
+{
+    size_t count = deliveries_known(session, subscription, NULL);
+    struct text *known = arena_array(operation->arena, count > 0 ? count : 1, sizeof(*known));
+
+    (void)deliveries_known(session, subscription, known);
+    inbox_resume_call(ret_call, operation->arena, session->engine, text_of(subscription->agent),
+                      subscription->epoch, known, count);
+    operation->about = TEXT_LITERAL("resume");
+}
+
 static bool claim_call(struct session *session, struct operation *operation,
                        struct db_call *ret_call)
 {
@@ -281,12 +326,8 @@ static bool claim_call(struct session *session, struct operation *operation,
 
     if (subscription == NULL || !subscription->active)
         return false;
-    if (subscription->doubt && subscription->in_flight == 0) {
-        db_call_init(ret_call, operation->arena, STATEMENT_INBOX_RELEASE);
-        db_add_string(ret_call, subscription->agent);
-        struct text id = text_of(session->engine->executor.id);
-        db_add_texts(ret_call, &id, 1);
-        operation->about = TEXT_LITERAL("release");
+    if (subscription->doubt) {
+        resume_call(session, operation, subscription, ret_call);
         return true;
     }
     limit = subscription->max_in_flight - subscription->in_flight;
@@ -385,6 +426,7 @@ static void claim_answer(struct session *session, struct operation *operation, e
     subscription->claim = NULL;
     if (error == OK && rows != NULL && operation->about.data != NULL) {
         subscription->doubt = false;
+        subscription->epoch = db_int(rows, 0, 0);
         subscription->claim_at = session->now;
         return;
     }

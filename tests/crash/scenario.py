@@ -285,6 +285,32 @@ class Acknowledge(Deliver):
         self.bench.acknowledge(client, self.receive(client))
 
 
+class Stream(SessionScenario):
+    """Several messages of one sender, few of them in flight: what is lost must not be overtaken."""
+
+    name = "stream"
+    agent = "bob"
+    messages = 4
+
+    def attempt(self, n, fault):
+        with self.rig.session("alice") as alice:
+            for number in range(self.messages):
+                self.bench.ask(alice, "send", f"{self.key(n)}-{number}", to="bob")
+        return super().attempt(n, fault)
+
+    def act(self, client, n):
+        client.request("inbox.subscribe", {"inbox": "bob", "maxInFlight": 3, "exclusive": True})
+        held = []
+        while self.bench.unsettled():
+            try:
+                held.append(self.bench.receive_soon(client))
+            except TimeoutError:
+                pass
+            # one stays in flight while the next are taken
+            if len(held) == 2 or held and self.bench.unsettled() == 1:
+                self.bench.acknowledge(client, held.pop(0))
+
+
 class Refuse(Deliver):
     """A message is delivered and refused for good: a dead letter."""
 
@@ -399,5 +425,5 @@ class Sweep(Scenario):
 
 
 SCENARIOS = (
-    AcceptHttp, AcceptWs, Deliver, Acknowledge, Refuse, SettleHttp, SettleWs, Provision, Sweep,
+    AcceptHttp, AcceptWs, Deliver, Acknowledge, Stream, Refuse, SettleHttp, SettleWs, Provision, Sweep,
 )  # fmt: skip

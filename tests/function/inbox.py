@@ -152,6 +152,39 @@ def test_epochs(db):
     )
 
 
+def test_resume(db):
+    """A claim's answer was lost: what it leased is given out again, before anything later."""
+    db.register("s1", "s2")
+    epoch = db.subscribe(executor="s1")["epoch"]
+    db.commit(*[message(f"z{n}") for n in range(4)])
+    [known] = db.claim(epoch=epoch, limit=1)
+    db.handed(known)
+    lost = db.claim(epoch=epoch, limit=2)
+
+    def resume(old):
+        return db.call(
+            "inbox_resume", agent="bob", executor="s1", epoch=old, known=[known["delivery_id"]]
+        )[0]["inbox_resume"]
+
+    newer = resume(epoch)
+    tap.ok(newer > epoch, "resuming gives a newer epoch")
+    newest = resume(epoch)
+    tap.ok(newest > newer, "also to who did not hear of it")
+    with tap.raises(SqlError, "a claim that was on its way gets nothing", sqlstate="OC001"):
+        db.claim(epoch=epoch)
+    again = db.claim(epoch=newest)
+    tap.equal(ids(again), ["z1", "z2", "z3"], "what was lost comes before what is later")
+    tap.equal([d["attempt"] for d in again], [1, 1, 1], "and was no attempt")
+    tap.equal(
+        [a["outcome"] for a in db.ack(known, *lost)],
+        ["acked", "stale", "stale"],
+        "what is known stays",
+    )
+    db.subscribe(executor="s2", exclusive=True)
+    with tap.raises(SqlError, "who was fenced cannot resume", sqlstate="OC001"):
+        resume(newest)
+
+
 def test_ack(db):
     db.commit(message("k1", waiter="w1"), message("k2"))
     db.register("w1", kind="http")
@@ -401,6 +434,7 @@ TESTS = (
     test_priority,
     test_not_to_be_delivered,
     test_epochs,
+    test_resume,
     test_ack,
     test_handed,
     test_release,

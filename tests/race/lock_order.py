@@ -197,6 +197,21 @@ def test_claim_takeover(db):
     tap.equal(db.ack(d)[0]["outcome"], "stale", "and the fenced one's delivery is stale")
 
 
+def test_claim_resume(db):
+    """The claim whose answer was lost is still under way when its session resumes."""
+    db.register("s1")
+    epoch = db.subscribe(executor="s1")["epoch"]
+    db.commit(message("cz1"))
+    with db.another() as second:
+        with Holding(db) as first:
+            first.claim(epoch=epoch)
+            second.send("inbox_resume", agent="bob", executor="s1", epoch=epoch, known=[])
+            second.waits_for_lock()
+        [row] = second.finish()
+    [again] = db.claim(epoch=row["inbox_resume"])
+    tap.equal(again["message_id"], "cz1", "resuming waits for the claim, and finds what it leased")
+
+
 def test_claim_reap(db):
     db.register("dead")
     epoch = db.subscribe(executor="dead")["epoch"]
@@ -340,7 +355,7 @@ def test_event_order(db):
 
 TESTS = (
     test_ack_ack, test_crossing_sets, test_ack_nack, test_reap_ack, test_ack_reap, test_settle_park,
-    test_claim_takeover, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
+    test_claim_takeover, test_claim_resume, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
     test_skipping, test_reap_twice, test_event_order,
 )  # fmt: skip
 

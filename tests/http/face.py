@@ -145,10 +145,15 @@ def bodies(http, alice):
     limit = 1048576
     answer = http.post("/messages", b" " * (limit + 1), token=alice)
     problem(answer, 413, "TOO_LARGE", "a body one byte over the limit")
-    filler = {"to": "bob", "content": "x", "metadata": {"a": "y"}}
-    filler["content"] = "x" * (limit - len(json.dumps(filler)) + 1)
-    tap.equal(len(json.dumps(filler)), limit, "a body of the limit is made")
-    tap.equal(http.post("/messages", filler, token=alice).status, 200, "and taken")
+    body = json.dumps({"to": "bob", "content": "x", "metadata": {"a": "y"}}).encode()
+    body += b" " * (limit - len(body))
+    tap.equal(http.post("/messages", body, token=alice).status, 200, "a body of the limit is taken")
+    # what is delivered has to fit into a frame of the same limit, envelope and all
+    filler = {"to": "bob", "content": "x" * (limit - 4096 - 2)}
+    tap.equal(http.post("/messages", filler, token=alice).status, 200, "the longest content is taken")
+    filler["content"] += "x"
+    answer = http.post("/messages", filler, token=alice)
+    problem(answer, 413, "TOO_LARGE", "a content one byte longer")
 
     def length(value, body=b"{}"):
         return http.post("/messages", body, token=alice, variables={"CONTENT_LENGTH": value})

@@ -367,7 +367,7 @@ begin
   select
     g.delivery,
     case
-      when g.seq = any (v_settled) then 'acked'
+      when i.inbox_seq = any (v_settled) then 'acked'
       when i.state = 'acked' then 'already'
       else 'stale'
     end,
@@ -379,7 +379,7 @@ begin
     and i.delivery_id = g.delivery
   left join openclaw.executor x
     on x.executor_id = i.waiter
-    and g.seq = any (v_settled)
+    and i.inbox_seq = any (v_settled)
   order by g.ord;
 end
 $$;

@@ -196,6 +196,11 @@ def test_ack(db):
         dict(one, delivery_id=f"{one['inbox_seq']}.0123"), dict(one, inbox_seq=999_999_999)
     )
     tap.equal([f["outcome"] for f in forged], ["stale", "stale"], "nor who guesses")
+    [three] = db.commit(message("k3")) and db.claim()
+    both = db.ack(dict(three, delivery_id=f"{three['inbox_seq']}.4567"), three)
+    tap.equal(
+        [b["outcome"] for b in both], ["stale", "acked"], "two deliveries of one message have each its own outcome"
+    )
     first, second = db.twice(tap, "ack", lambda: db.ack(one, one, response='{"text":"yes"}'))
     tap.equal([a["outcome"] for a in first], ["acked", "acked"], "a delivery is acknowledged")
     tap.equal([a["outcome"] for a in second], ["already", "already"], "and again: already")

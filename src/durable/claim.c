@@ -106,13 +106,39 @@ static void claim_token_end(struct claim_tokens *tokens, size_t runner, bool fai
     pthread_mutex_unlock(&tokens->lock);
 }
 
+/* Gives back what this executor owns under other tokens than these. */
+static enum error give_back(const struct engine *engine, struct db *db, struct arena *arena,
+                            const struct text *running, size_t count, struct failure *failure)
+{
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    db_call_init(&call, arena, STATEMENT_WORKFLOW_GIVE_BACK);
+    db_add_string(&call, engine->executor.id);
+    db_add_texts(&call, running, count);
+    db_add_int(&call, engine->options->retry_base_ms);
+    db_add_int(&call, engine->options->retry_max_ms);
+    error = db_run(db, &call, failure, &rows);
+    if (!error && db_int(rows, 0, 0) > 0)
+        log_event(LOG_WARN, "workflow.given_back", LOG_INT("count", db_int(rows, 0, 0)));
+    return error;
+}
+
+enum error engine_give_back(const struct engine *engine, struct db *db, struct failure *failure)
+{
+    struct arena *arena = arena_new();
+    enum error error = give_back(engine, db, arena, NULL, 0, failure);
+
+    arena_free(arena);
+    return error;
+}
+
 enum error claim_give_back(const struct engine *engine, struct claim_tokens *tokens, struct db *db,
                            struct failure *failure)
 {
     struct arena *arena;
     struct text running[CLAIM_RUNNERS_MAX];
-    struct db_rows *rows;
-    struct db_call call;
     size_t count = 0;
     enum error error;
 
@@ -128,18 +154,11 @@ enum error claim_give_back(const struct engine *engine, struct claim_tokens *tok
             running[count++] = arena_text(arena, text_of(tokens->token[i]));
     pthread_mutex_unlock(&tokens->lock);
 
-    db_call_init(&call, arena, STATEMENT_WORKFLOW_GIVE_BACK);
-    db_add_string(&call, engine->executor.id);
-    db_add_texts(&call, running, count);
-    db_add_int(&call, engine->options->retry_base_ms);
-    db_add_int(&call, engine->options->retry_max_ms);
-    error = db_run(db, &call, failure, &rows);
+    error = give_back(engine, db, arena, running, count, failure);
     if (error) {
         pthread_mutex_lock(&tokens->lock);
         tokens->owed = true;
         pthread_mutex_unlock(&tokens->lock);
-    } else if (db_int(rows, 0, 0) > 0) {
-        log_event(LOG_WARN, "workflow.given_back", LOG_INT("count", db_int(rows, 0, 0)));
     }
     arena_free(arena);
     return error;

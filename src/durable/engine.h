@@ -118,6 +118,11 @@ enum error engine_start(const struct engine *engine, struct db *db, struct arena
                         const struct workflow_start *start, struct failure *failure,
                         struct workflow_outcome *ret_outcome) MUST_CHECK;
 
+/* Gives back all workflows that this executor owns and does not run: after an engine_start that the
+ * database left in the middle. For a moment at which the executor runs none. */
+enum error engine_give_back(const struct engine *engine, struct db *db,
+                            struct failure *failure) MUST_CHECK;
+
 /* Claims up to `limit` enqueued workflows, within the limits of their queues, and runs each.
  * *ret_claimed counts them. One that fails to run does not stop the others; it is tried again
  * later. For one thread of a process, and not beside engine_workers. */

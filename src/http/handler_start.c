@@ -9,24 +9,6 @@
 #include "http/payload.h"
 #include "workflow/registry.h"
 
-static enum error run_start(struct http_context *context, const struct workflow_start *start,
-                            struct workflow_outcome *ret_outcome)
-{
-    struct http_server *server = context->server;
-    struct db *db;
-    enum error error = db_pool_take(server->pool, &context->failure, &db);
-
-    if (error != OK)
-        return error;
-    error =
-        engine_start(&server->engine, db, context->arena, start, &context->failure, ret_outcome);
-    if (error == ERR_IN_DOUBT) /* the same id is the same workflow */
-        error = engine_start(&server->engine, db, context->arena, start, &context->failure,
-                             ret_outcome);
-    http_database_give(server, db);
-    return error;
-}
-
 static enum error refusal(struct http_context *context, const struct workflow_outcome *outcome)
 {
     switch (outcome->kind) {
@@ -75,7 +57,8 @@ static void write_outcome(struct http_context *context, const struct workflow_st
 static enum error start_and_answer(struct http_context *context, struct workflow_start *start)
 {
     struct workflow_outcome outcome = {.kind = WORKFLOW_COMMITTED};
-    enum error error = run_start(context, start, &outcome);
+    enum error error =
+        http_server_start(context->server, context->arena, start, &context->failure, &outcome);
 
     if (error == OK)
         error = refusal(context, &outcome);

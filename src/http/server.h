@@ -5,6 +5,9 @@
 #ifndef OPENCLAW_HTTP_SERVER_H
 #define OPENCLAW_HTTP_SERVER_H
 
+#include <pthread.h>
+#include <stdbool.h>
+
 #include "base/option.h"
 #include "db/db.h"
 #include "durable/engine.h"
@@ -25,11 +28,23 @@ struct http_server {
     struct waiting_room *waiting_room;
     struct authenticator *authenticator;
     struct probe *probe;
+    /* Workflows that requests start run here; one that the database left in the middle is given
+     * back as soon as it can be told, and no other is running. */
+    pthread_mutex_t starts_lock;
+    unsigned starts;
+    bool start_owed;
 };
 
 /* Everything but the waiting room's thread, which waiting_room_start() starts. The server lives as
  * long as the process. */
 void http_server_init(struct http_server *server, const struct options *options);
+
+/* Starts a workflow and runs it, on a connection of the pool; once more where that is in doubt. */
+enum error http_server_start(struct http_server *server, struct arena *arena,
+                             const struct workflow_start *start, struct failure *failure,
+                             struct workflow_outcome *ret_outcome) MUST_CHECK;
+/* To be called about once a second: gives back what a start has left behind. */
+void http_server_tidy(struct http_server *server);
 
 #define HTTP_PARAMS_MAX 2
 

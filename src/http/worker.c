@@ -125,15 +125,18 @@ static void start_threads(struct worker *worker)
     pthread_attr_destroy(&attributes);
 }
 
-static void wait_for_signal(void)
+/* Until the signal to end comes; in between, once a second, what has been left behind is put right.
+ */
+static void wait_for_signal(struct worker *worker)
 {
+    static const struct timespec second = {.tv_sec = 1};
     sigset_t signals;
-    int number;
 
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    (void)sigwait(&signals, &number);
+    while (sigtimedwait(&signals, NULL, &second) < 0)
+        http_server_tidy(&worker->server);
 }
 
 /* True: every request was answered in time. */
@@ -180,7 +183,7 @@ int worker_run(const struct options *options, const struct listener *listener)
     log_event(LOG_INFO, "worker.started", LOG_STR("executor", worker->server.engine.executor.id),
               LOG_INT("threads", options->http_threads),
               LOG_INT("connections", options->db_pool_size));
-    wait_for_signal();
+    wait_for_signal(worker);
     /* _exit: the looking thread and what it holds end with the process */
     _exit(drain(worker) ? 0 : error_exit_code(ERR_TIMEOUT));
 }

@@ -201,6 +201,8 @@ def presence(stage):
             {"root", "alice", "carol"} <= {p["user"]["id"] for p in listed if p["reason"] == "online"},
             "everybody may ask",
         )
+        time.sleep(2.5)  # until nobody looks any more for what has ended
+        root.frames.clear()
         bob = stage.connect("bob")
         bob.call("inbox.subscribe", {"inbox": "bob"})
         event = await_presence(root, lambda e: "online" in states(e, "bob"))

@@ -28,11 +28,12 @@ OTHERS = {
     "inbox_overdue": "reads",
     "presence_changes": "reads",
     "workflow_fence": "reads, and locks",
+    "bridge": "tests/function/bridge.py",
     "migrate": "tests/ctl/migrate.py",
     "prune": "tests/sweeper/retention.py",
 }
 # What the second call may move: a lease that is asked for again is longer, a subscription newer.
-MAY_MOVE = {"inbox_extend": {"due_at"}, "inbox_subscribe": {"epoch"}}
+MAY_MOVE = {"inbox_extend": {"due_at"}, "inbox_resume": {"epoch"}, "inbox_subscribe": {"epoch"}}
 LAST_HOUR = "openclaw.now_ms() - 3600000"
 ROWS = {}
 
@@ -241,6 +242,15 @@ def step_child(db):
 def inbox_subscribe(db):
     db.register("s1")
     return lambda: db.subscribe()
+
+
+@row
+def inbox_resume(db):
+    db.register("s1")
+    epoch = db.subscribe(executor="s1")["epoch"]
+    db.commit(message("m1"))
+    db.claim(epoch=epoch, holder="s1")
+    return lambda: db.call("inbox_resume", agent="bob", executor="s1", epoch=epoch, known=[])
 
 
 @row

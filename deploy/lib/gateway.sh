@@ -33,6 +33,7 @@ render() {
     local -A values=(
         [HOST]=$HOST [PORT]=$PORT [WS_PORT]=$websocketd_port
         [EMPTY_DIR]=$state/lighttpd/empty [UPLOAD_DIR]=$state/lighttpd/upload
+        [PROBLEM_DIR]=$etc/problem
         [HTTP_SOCKET]=$run/gateway/http.sock
         [DATABASE]=$DATABASE [PG_SOCKET_DIR]=$run/postgres [PG_PORT]=$postgres_port
         [POOLER_PORT]=$pooler_port [POOLER_SOCKET_DIR]=$run/pooler [ETC]=$etc
@@ -123,6 +124,9 @@ start_websocketd() {
 
 start_front() {
     folder 700 "$web_user" "$state/lighttpd/empty" "$state/lighttpd/upload"
+    folder 755 "" "$etc/problem"
+    cp "$root"/deploy/problem/*.html "$etc/problem/" && chmod 644 "$etc"/problem/*.html ||
+        fail "cannot copy deploy/problem to $etc"
     if ! is_running lighttpd && port_in_use "$PORT"; then
         current_log=''
         fail "port $PORT is in use by another program; choose another: PORT=18790 deploy/quickstart"

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """A message goes from alice to bob, over WebSocket and over HTTP, through the whole real stack."""
 
+import base64
 import sys
 import uuid
 
-from stack import Refused, Stack, skip_without_stack, wait
+from stack import Client, Refused, Stack, skip_without_stack, wait, websocket
 from tap import Tap
 
 SETTLED = ("SUCCESS", "ERROR", "CANCELLED")
@@ -160,6 +161,27 @@ def check_access(tap, stack):
         tap.equal(stack.http("GET", path)[0], 200, f"GET {path}")
 
 
+def check_front(tap, stack):
+    """What lighttpd says by itself has the same shape, and a browser's subprotocol is answered."""
+    for method, path, code in (("GET", "/workflows?name=%ff", 400), ("BREW", "/", 501)):
+        status, body, headers = stack.http(method, path)
+        tap.equal(
+            (status, headers["Content-Type"], body["status"], bool(body["code"] and body["error"])),
+            (code, "application/problem+json", code, True),
+            f"the web server's own {code} is a problem document",
+        )
+    token = base64.urlsafe_b64encode(stack.tokens["alice"].encode()).decode().rstrip("=")
+    raw = websocket.create_connection(
+        stack.ws_url,
+        subprotocols=["openclaw.v4", f"openclaw.bearer.{token}"],
+        suppress_origin=True,
+        timeout=10,
+    )
+    tap.equal(raw.getsubprotocol(), "openclaw.v4", "the subprotocol is negotiated")
+    with Client(raw) as client:
+        tap.equal(client.request("health")["ok"], True, "and the token beside it counts")
+
+
 def check_secrets(tap, stack):
     url_token = "ocg_in_the_url_0123456789"
     try:
@@ -189,6 +211,7 @@ def main():
             check_http(tap, stack, bob)
             check_waiting(tap, stack, bob)
         check_access(tap, stack)
+        check_front(tap, stack)
         check_secrets(tap, stack)
     return tap.done()
 

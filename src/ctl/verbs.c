@@ -44,7 +44,8 @@ static const struct verb verbs[] = {
      " NAME",
      1,
      0,
-     "end all its tokens now; also for other principals",
+     "end all its tokens, within 5 s; open WebSockets end within a minute; also for other "
+     "principals",
      ctl_agent_revoke},
     {{"principal", "add"},
      " NAME",

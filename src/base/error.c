@@ -65,6 +65,7 @@ enum error failure_set(struct failure *failure, enum error error, const char *fo
         return error;
     failure->error = error;
     failure->sqlstate[0] = '\0';
+    failure->inside = false;
     va_start(arguments, format);
     wanted = vsnprintf(failure->detail, sizeof(failure->detail), format, arguments);
     va_end(arguments);

@@ -26,6 +26,8 @@ enum error_retry { RETRY_NEVER, RETRY_LATER, RETRY_SAME_KEY };
 struct failure {
     enum error error;
     char sqlstate[6]; /* five characters, or "" where the database gave none */
+    bool inside; /* the detail is the database's own words: for logs and operators, not for clients
+                  */
     char detail[256];
 };
 

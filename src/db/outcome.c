@@ -188,6 +188,7 @@ enum error outcome_of_result(struct failure *failure, const char *name, const PG
     else
         failure_set(failure, error, "%s: %s%s%s%s", name, words, *constraint ? " " : "", constraint,
                     meaning ? meaning->hint : "");
+    failure->inside = !ours && error != ERR_SCHEMA; /* what to do about the schema is no secret */
     set_state(failure, state);
     return error;
 }
@@ -212,6 +213,7 @@ enum error outcome_of_loss(struct failure *failure, const char *name, const PGco
     enum error error = in_doubt && !refusal ? ERR_IN_DOUBT : ERR_UNAVAILABLE;
     failure_set(failure, error, "%s: %s%s", name, *words ? words : "the connection was refused",
                 refusal ? refusal->hint : "");
+    failure->inside = true; /* it names hosts, sockets and roles */
     set_state(failure, state);
     return error;
 }

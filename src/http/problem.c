@@ -14,7 +14,7 @@ struct document *problem_document(struct arena *arena, const struct failure *fai
     int status = error_http_status(failure->error);
     const char *code = error_code(failure->error);
     const char *title = error_phrase(failure->error);
-    const char *detail = status == 500 ? "" : failure->detail;
+    const char *detail = status == 500 || failure->inside ? "" : failure->detail;
     struct document *problem = document_object(arena);
 
     if (status == 500) { /* whatever the table calls it: inside matters end here */

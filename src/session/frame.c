@@ -2,6 +2,7 @@
 #include "session/state.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/uuid.h"
 
 /* One line is one WebSocket message. What does not fit is the end: a client that takes nothing
@@ -89,11 +90,20 @@ static void put_retry(struct document *document, enum error_retry retry, int64_t
     document_put_int(document, "retryAfterMs", retry_after_ms);
 }
 
-static const char *error_message(enum error error, const struct failure *failure)
+/* What is wrong, and then what there is to say about it. INVALID_REQUEST speaks for itself, in
+ * words of OpenClaw's that clients compare; of the database's state the detail says all. */
+static const char *error_message(struct arena *arena, enum error error,
+                                 const struct failure *failure)
 {
-    if (failure != NULL && failure->error == error && failure->detail[0] != '\0')
+    if (failure == NULL || failure->error != error || failure->detail[0] == '\0')
+        return error_phrase(error);
+    if (error_http_status(error) == 500)
+        return error_phrase(ERR_INTERNAL); /* inside matters end in the log */
+    if (failure->inside)
+        return error_phrase(error);
+    if (error == ERR_INVALID_REQUEST || error_http_status(error) >= 500)
         return failure->detail;
-    return error_phrase(error);
+    return arena_printf(arena, "%s: %s", error_phrase(error), failure->detail);
 }
 
 /* {type:"error",error,code}: the oldest dialect's. */
@@ -133,12 +143,14 @@ static void put_error(struct session *session, struct arena *arena, struct text 
 void frame_error(struct session *session, struct request *request, enum error error,
                  const struct failure *failure)
 {
-    const char *message = error_message(error, failure);
+    const char *message = error_message(request->arena, error, failure);
     const char *code = error_code(error);
     struct document *details = NULL;
     int64_t after = clock_jitter_ms(1000);
 
     session->refused++;
+    if (error_http_status(error) == 500 && failure != NULL)
+        log_failure("session.failure", failure);
     if (error == ERR_IN_DOUBT) {
         /* clients know what to do with UNAVAILABLE, and it is the same: ask again, same key */
         details = document_object(request->arena);
@@ -169,7 +181,7 @@ void frame_refusal(struct session *session, struct request *request, const char 
 void frame_bad(struct session *session, struct arena *arena, struct text id, enum error error,
                const struct failure *failure)
 {
-    const char *message = error_message(error, failure);
+    const char *message = error_message(arena, error, failure);
 
     session->refused++;
     if (session->bare && id.len == 0)

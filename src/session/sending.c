@@ -319,7 +319,7 @@ static void sending_submit(struct session *session, struct request *request)
 
     if (document_kind(sending->message.metadata) == DOCUMENT_NULL)
         sending->message.metadata = NULL;
-    sending->message.expects_reply = sending->wait_for == WAIT_REPLY;
+    sending->message.expects_reply |= sending->wait_for == WAIT_REPLY;
     operation_serve(operation_join(session, &sending_kind, TEXT_NONE), request);
 }
 

@@ -19,6 +19,7 @@
 #define OPENCLAW_SESSION_STATE_H
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/document.h"
 #include "gateway/inbox.h"
 #include "gateway/message.h"
@@ -183,7 +184,8 @@ enum wait_for { WAIT_NOT, WAIT_DELIVERED, WAIT_REPLY };
 struct wait {
     struct wait *next;
     struct request *request;
-    struct message_receipt receipt; /* the latest known; texts in the request's arena */
+    struct message_receipt receipt;    /* the latest known; texts in the request's arena, but: */
+    char last_attempt[CLOCK_ISO_SIZE]; /* looked up again and again: here it takes no more room */
     enum wait_for until;
     int64_t deadline;
     bool known; /* the receipt says something */

@@ -45,9 +45,11 @@ static void keep_receipt(struct wait *wait, const struct message_receipt *receip
         workflow_id.data != NULL ? workflow_id : arena_text(arena, receipt->workflow_id);
     if (kept->inbox_seq == 0)
         kept->inbox_seq = seq;
-    kept->last_attempt = kept->response = kept->reason = TEXT_NONE;
-    if (receipt->last_attempt.data != NULL && receipt_settled(receipt))
-        kept->last_attempt = arena_text(arena, receipt->last_attempt);
+    kept->response = kept->reason = kept->last_attempt = TEXT_NONE;
+    if (receipt->last_attempt.len > 0 && receipt->last_attempt.len < sizeof(wait->last_attempt)) {
+        memcpy(wait->last_attempt, receipt->last_attempt.data, receipt->last_attempt.len);
+        kept->last_attempt = (struct text){wait->last_attempt, receipt->last_attempt.len};
+    }
     if (receipt->response.data != NULL)
         kept->response = arena_text(arena, receipt->response);
     if (receipt->reason.data != NULL)

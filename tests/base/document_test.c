@@ -21,7 +21,7 @@ static int stop(void **state)
 static struct document *parsed(struct arena *arena, const char *json)
 {
     struct document *document = NULL;
-    struct failure failure = {OK, "", ""};
+    struct failure failure = {.error = OK};
 
     if (document_parse(arena, text_of(json), &limits, &failure, &document) != OK)
         fail_msg("%s: %s", json, failure.detail);
@@ -89,7 +89,7 @@ struct refusal {
 static void assert_refused(struct arena *arena, struct text json, enum error error, int at)
 {
     struct document *document = document_null(arena), *before = document;
-    struct failure failure = {OK, "", ""};
+    struct failure failure = {.error = OK};
     enum error got = document_parse(arena, json, &limits, &failure, &document);
     char place[32];
 

@@ -417,6 +417,13 @@ def starting_without(gateway, alice):
     gateway.cluster.stop()
     with Responder(gateway.cluster, {"HTTP_THREADS": 4, "DB_TIMEOUT_MS": 500}) as http:
         tap.equal(http.get("/health").status, 503, "it starts without a database")
+        answer = http.get("/readyz")
+        tap.equal(code_of(answer), (503, "UNAVAILABLE"), "it is not ready then")
+        tap.ok(
+            not any(word in str(answer.body) for word in ("connect:", "socket", ".s.PGSQL")),
+            "and does not tell strangers where its database is",
+            answer.body,
+        )
         gateway.cluster.start()
         time.sleep(1.1)
         tap.equal(http.get("/health").status, 200, "and finds it when it is there")

@@ -102,6 +102,14 @@ def check_waits(tap, alice, bob):
     final = alice.answer(identity)
     tap.ok(0.9 < time.monotonic() - begun < 3, "a deadline ends the wait")
     tap.equal(final["status"], "queued", "with the truth")
+    run = alice.call("agent.wait", {"runId": "w2", "timeoutMs": 0})
+    result = run["result"]
+    tap.equal(
+        (run["status"], result["status"], result["deliveryAttempts"]),
+        ("timeout", "delivered", 1),
+        "a run that goes on",
+    )
+    tap.ok(result["lastAttemptTime"], "with the time of the last attempt", result)
     bob.call("inbox.ack", {"deliveryIds": [delivery["deliveryId"]]})
     delivery = bob.event("inbox.message")
     bob.call("inbox.ack", {"deliveryIds": [delivery["deliveryId"]], "result": {"n": 1}})
@@ -192,6 +200,12 @@ def check_others(tap, alice, bob):
     delivery = bob.event("inbox.message")
     tap.equal(delivery["sessionKey"], "agent:bob:work", "the session key arrives")
     bob.call("inbox.ack", {"deliveryIds": [delivery["deliveryId"]]})
+    alice.call(
+        "chat.send", {"sessionKey": "agent:bob:main", "message": "a question", "idempotencyKey": "c1"}
+    )
+    delivery = bob.event("inbox.message")
+    tap.ok(delivery["expectsReply"], "chat.send asks for a reply")
+    bob.call("inbox.ack", {"deliveryIds": [delivery["deliveryId"]]})
     answer = alice.call("sessions.send", {"key": "agent:bob:main", "message": {"any": "JSON"}})
     tap.equal(answer["status"], "started", "sessions.send, without a key")
     delivery = bob.event("inbox.message")
@@ -222,6 +236,16 @@ def check_refused(tap, world, alice):
     ):
         got = code_of(alice, "send", params)
         tap.ok(got == code if code else got, f"{name}: {got}")
+    for params, words in (
+        (message("nobody", "x", "r1"), "there is no such agent"),
+        (message("bob", "another", "o1"), "this idempotency key was used for a different request"),
+    ):
+        try:
+            alice.call("send", params)
+            tap.ok(False, f"refused: {words}")
+        except Refused as refusal:
+            text = refusal.error["message"]
+            tap.ok(text.startswith(words), f"the message says what is wrong: {words}", text)
     own = alice.call("send", message("carol", "x", "r10", **{"from": "alice"}))
     tap.equal(own["status"], "queued", "one's own name is no other's")
     world.sql("update openclaw.agent set inbox_limit = 1 where agent_id = 'carol'")

@@ -164,8 +164,9 @@ begin
 end
 $$;
 
--- Leases the next messages to a receiver. p_epoch null: a pull without subscription. Whoever was
--- fenced gets OC001. The messages of one sender keep their order: none is given out while an
+-- Leases the next messages to a receiver: p_limit at most, and no further one once 2 MiB are
+-- together, so that nobody has to hold a hundred large ones at a time. p_epoch null: a pull without
+-- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is given out while an
 -- earlier one of the sender waits for another try; and where only one may be in flight, such a
 -- message holds the whole line. What expired is left to the sweeper; what was cancelled is withdrawn.
 -- With no message the one row says when the next may be due; with messages next_due is null.
@@ -206,6 +207,7 @@ as $$
 #variable_conflict use_column
 declare
   v_now constant bigint := openclaw.now_ms();
+  v_enough constant bigint := 2097152;
   v_room bigint := p_limit;
   v_waiting boolean;
 begin
@@ -248,12 +250,21 @@ begin
     with chosen as (
       select
         i.inbox_seq,
+        i.rank,
         exists (
           select
           from dbos_system.workflow_status w
           where w.workflow_uuid = i.workflow_uuid
             and w.status = 'CANCELLED'
-        ) as cancelled
+        ) as cancelled,
+        coalesce(
+          (
+            select octet_length(n.message)
+            from dbos_system.notifications n
+            where n.message_uuid = i.message_uuid
+          ),
+          0
+        ) as bytes
       from openclaw.inbox i
       where i.agent_id = p_agent
         and i.state = 'ready'
@@ -276,6 +287,13 @@ begin
       limit v_room
       for update of i skip locked
     ),
+    fitting as (
+      select
+        c.inbox_seq,
+        sum(c.bytes) over (order by c.rank, c.inbox_seq) - c.bytes as before
+      from chosen c
+      where not c.cancelled
+    ),
     withdrawn as (
       update openclaw.inbox i
       set state = 'withdrawn'
@@ -293,9 +311,9 @@ begin
         delivery_id = i.inbox_seq || '.' || translate(gen_random_uuid()::text, '-', ''),
         last_attempt_at = v_now,
         due_at = v_now + p_lease_ms
-      from chosen c
-      where not c.cancelled
-        and i.inbox_seq = c.inbox_seq
+      from fitting f
+      where f.before < v_enough
+        and i.inbox_seq = f.inbox_seq
       returning i.*
     )
     select

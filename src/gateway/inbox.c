@@ -177,6 +177,7 @@ enum error inbox_claim_result(struct arena *arena, struct text agent, struct db_
         delivery->accepted_at = db_int(rows, row, 13);
         delivery->expires_at = db_int(rows, row, 14);
         delivery->lease_expires_at = db_int(rows, row, 15);
+        delivery->bytes = db_text(rows, row, 8).len;
         delivery_read_message(arena, agent, db_text(rows, row, 7), db_text(rows, row, 8), delivery);
     }
     error = db_rows_error(rows, failure);

@@ -47,10 +47,12 @@ struct delivery {
     struct document *content, *metadata;
     int64_t attempt, max_attempts, accepted_at, expires_at, lease_expires_at;
     bool redelivered, expects_reply;
+    size_t bytes; /* of the message as it is stored */
 };
-/* Claim. holder: the executor's id, or a name of the caller's for a pull; epoch 0: no
- * subscription; max_in_flight 0: not bounded but by limit. ERR_FENCED: a newer subscriber has the
- * inbox. With no delivery *ret_next_due_ms says when one may be due (-1: none is waiting). */
+/* Claim; fewer than `limit` come where they are large (050_inbox.sql). holder: the executor's id,
+ * or a name of the caller's for a pull; epoch 0: no subscription; max_in_flight 0: not bounded but
+ * by limit. ERR_FENCED: a newer subscriber has the inbox. With no delivery *ret_next_due_ms says
+ * when one may be due (-1: none is waiting). */
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
                       int64_t lease_ms);

@@ -242,14 +242,16 @@ static void put_out_backlog(struct session *session, struct subscription *subscr
     while (subscription->backlog != NULL && session_output_room(session)) {
         struct backlog *backlog = subscription->backlog;
         const struct delivery *delivery;
+        struct arena *arena;
 
         if (backlog->at == backlog->count || session->now >= backlog->lease_ends) {
             backlog_drop_first(subscription);
             continue;
         }
         delivery = &backlog->deliveries[backlog->at++];
-        frame_event(session, backlog->arena, "inbox.message",
-                    delivery_document(backlog->arena, delivery));
+        arena = arena_new(); /* not the backlog's: that would keep a copy of each to the end */
+        frame_event(session, arena, "inbox.message", delivery_document(arena, delivery));
+        arena_free(arena);
         flight_add(session, subscription, text_of(subscription->agent), delivery,
                    backlog->lease_ends);
         if (backlog->at == backlog->count)
@@ -318,6 +320,12 @@ static void resume_call(struct session *session, struct operation *operation,
     operation->about = TEXT_LITERAL("resume");
 }
 
+static bool has_room(const struct session *session, const struct subscription *subscription)
+{
+    return subscription->in_flight < subscription->max_in_flight && subscription->backlog == NULL &&
+           session_output_room(session);
+}
+
 static bool claim_call(struct session *session, struct operation *operation,
                        struct db_call *ret_call)
 {
@@ -330,8 +338,11 @@ static bool claim_call(struct session *session, struct operation *operation,
         resume_call(session, operation, subscription, ret_call);
         return true;
     }
-    limit = subscription->max_in_flight - subscription->in_flight;
-    limit = earlier(limit > 0 ? limit : 0, session->claim_size);
+    /* Without room too, but for nothing: that tells who was fenced, and keeps memory in bounds. */
+    limit =
+        has_room(session, subscription)
+            ? earlier(subscription->max_in_flight - subscription->in_flight, session->claim_size)
+            : 0;
     operation->limit = limit;
     inbox_claim_call(ret_call, operation->arena, text_of(subscription->agent),
                      session->engine->executor.id, subscription->epoch, subscription->max_in_flight,
@@ -373,12 +384,12 @@ static void claim_failed(struct session *session, struct subscription *subscript
 }
 
 /* The messages' part of what was claimed; it is what the claim's size is about. */
-size_t deliveries_bytes(struct arena *arena, const struct delivery *deliveries, size_t count)
+size_t deliveries_bytes(const struct delivery *deliveries, size_t count)
 {
     size_t bytes = 0;
 
     for (size_t i = 0; i < count; i++)
-        bytes += document_text(arena, deliveries[i].content).len;
+        bytes += deliveries[i].bytes;
     return bytes;
 }
 
@@ -392,6 +403,10 @@ static void claimed(struct session *session, struct subscription *subscription,
     subscription->more = count > 0 && (int64_t)count == operation->limit;
     subscription->look_at = look;
     subscription->claim_at = look;
+    if (operation->limit == 0) {
+        subscription->claim_at = session->now; /* as soon as there is room */
+        return;
+    }
     if (count == 0) {
         if (next_due_ms >= 0)
             subscription->claim_at = earlier(look, session->now + next_due_ms + 1);
@@ -408,7 +423,7 @@ static void claimed(struct session *session, struct subscription *subscription,
     *subscription->backlog_end = backlog;
     subscription->backlog_end = &backlog->next;
     subscription->in_flight += (unsigned)count;
-    claim_size_learn(session, count, deliveries_bytes(operation->arena, deliveries, count));
+    claim_size_learn(session, count, deliveries_bytes(deliveries, count));
 }
 
 static void claim_answer(struct session *session, struct operation *operation, enum error error,
@@ -446,12 +461,10 @@ static const struct operation_kind claim_kind = {"inbox.claim", claim_call, clai
 
 static int64_t claim_time(const struct session *session, const struct subscription *subscription)
 {
-    bool room = subscription->in_flight < subscription->max_in_flight &&
-                subscription->backlog == NULL && session_output_room(session);
-
     if (!subscription->active || subscription->claim != NULL)
         return INT64_MAX;
-    return room ? earlier(subscription->claim_at, subscription->look_at) : subscription->look_at;
+    return has_room(session, subscription) ? earlier(subscription->claim_at, subscription->look_at)
+                                           : subscription->look_at;
 }
 
 void deliveries_advance(struct session *session)

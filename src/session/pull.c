@@ -148,7 +148,7 @@ static void pull_answer(struct session *session, struct operation *operation, en
         pull_fail(session, pull, error, failure);
         return;
     }
-    claim_size_learn(session, count, deliveries_bytes(operation->arena, deliveries, count));
+    claim_size_learn(session, count, deliveries_bytes(deliveries, count));
     if (count > 0)
         keep(session, operation, pull, deliveries, count);
     if (count > 0 || session->now >= pull->deadline) {

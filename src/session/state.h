@@ -411,7 +411,7 @@ void pulls_advance(struct session *session);
 void pulls_drop(struct session *session);
 int64_t pulls_deadline(const struct session *session);
 void claim_size_learn(struct session *session, size_t count, size_t bytes);
-size_t deliveries_bytes(struct arena *arena, const struct delivery *deliveries, size_t count);
+size_t deliveries_bytes(const struct delivery *deliveries, size_t count);
 
 /* information.c */
 method_handler method_health, method_status, method_presence, method_config_get, method_ping,

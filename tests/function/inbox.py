@@ -31,6 +31,27 @@ def test_claim_order(db):
     )
 
 
+def test_claim_bytes(db):
+    """Nobody has to hold a hundred large messages at a time."""
+    db.commit(message("small"))
+    db.commit(*[message(f"large{n}", content="x" * 900_000) for n in range(6)])
+    db.commit(message("vast", content="x" * 3_000_000), message("last"))
+    claims = []
+    while not claims or claims[-1]:
+        claims.append(ids(db.claim(limit=100)))
+    tap.equal(
+        claims,
+        [
+            ["small", "large0", "large1", "large2"],
+            ["large3", "large4", "large5"],
+            ["vast"],
+            ["last"],
+            [],
+        ],
+        "a claim brings 2 MiB and what began within them, in order; a larger message comes alone",
+    )
+
+
 def test_claim_fields(db):
     db.commit(message("f1", content={"text": "hi"}, expects_reply=1, max_attempts=4))
     [d] = db.claim()
@@ -433,6 +454,7 @@ def test_feed(db):
 
 TESTS = (
     test_claim_order,
+    test_claim_bytes,
     test_claim_fields,
     test_held_by_waiting,
     test_in_flight,

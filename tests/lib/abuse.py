@@ -41,7 +41,7 @@ LOG_PREFIX = "%m [%p] state=%e %q%u@%d/%a "
 
 # KiB of resident memory at its peak. A session: SESSION_BUFFER_BYTES and a frame on the way out, five
 # frames on the way in, the requests read of them (document trees are some times their text).
-SESSION_BOUND = 48 * 1024
+SESSION_BOUND = 32 * 1024
 OTHERS_BOUND = {"http": 128 * 1024, "sweeper": 64 * 1024, "lighttpd": 192 * 1024}
 
 
@@ -420,6 +420,8 @@ class Abuse:
         yield
         inside = self.bystander.trips - before
         after = self.bystander.wait_trips(trips)
+        peaks = ", ".join(f"{name} {peak}" for name, peak in sorted(self.watch.peaks.items()))
+        print(f"# {what}: {inside} round trips meanwhile; peaks so far in KiB: {peaks}", flush=True)
         tap.ok(
             after and not self.bystander.complaints,
             f"{what}: the other client's round trips are answered",

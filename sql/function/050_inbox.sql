@@ -166,10 +166,11 @@ $$;
 
 -- Leases the next messages to a receiver: p_limit at most, and no further one once 2 MiB are
 -- together, so that nobody has to hold a hundred large ones at a time. p_epoch null: a pull without
--- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is given out while an
--- earlier one of the sender waits for another try; and where only one may be in flight, such a
--- message holds the whole line. What expired is left to the sweeper; what was cancelled is withdrawn.
--- With no message the one row says when the next may be due; with messages next_due is null.
+-- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is
+-- given out while an earlier one of the sender waits for another try; and where only one may be in
+-- flight, such a message holds the whole line. What expired is left to the sweeper; what was
+-- cancelled is withdrawn. With no message the one row says when the next may be due; with messages
+-- next_due is null.
 -- Locks: subscription (share, so that who takes the inbox over or resumes it finds all that was
 -- leased), then inbox, skipping what others hold.
 create or replace function openclaw.inbox_claim(

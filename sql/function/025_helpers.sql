@@ -28,7 +28,7 @@ as $$
 $$;
 
 -- Are two requests under one idempotency key the same? The time a client stamps on a retry is not
--- part of the request.
+-- part of the request, nor is how it waits for what becomes of it.
 create or replace function openclaw.input_equal(p_serialization text, p_stored text, p_given text)
 returns boolean
 language plpgsql
@@ -42,7 +42,8 @@ begin
   if p_serialization is distinct from 'portable_json' then
     return false;
   end if;
-  return p_stored::jsonb #- '{positionalArgs,0,timestamp}' = p_given::jsonb #- '{positionalArgs,0,timestamp}';
+  return p_stored::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}'
+    = p_given::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}';
 end
 $$;
 

@@ -117,8 +117,15 @@ static enum level check_database(struct doctor *doctor, const char **ret_detail)
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows))
-        return failed(doctor, ret_detail);
+    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows)) {
+        enum level level = failed(doctor, ret_detail);
+
+        *ret_detail = arena_printf(doctor->arena,
+                                   "%s; start PostgreSQL and the pooler in front of it, or correct "
+                                   "DATABASE_URL or the PG* variables",
+                                   *ret_detail);
+        return level;
+    }
     int64_t version = db_int(rows, 0, 0);
     *ret_detail = arena_printf(doctor->arena, "PostgreSQL %d.%d, database %s, role %s",
                                (int)(version / 10000), (int)(version % 10000),

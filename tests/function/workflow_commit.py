@@ -52,11 +52,11 @@ def test_same_key(db):
     [stamped] = db.commit(
         dict(
             message("k2"),
-            input='{"namedArgs":{},"positionalArgs":[{"content":"hello","to":"bob","timestamp":7}]}',
+            input='{"namedArgs":{},"positionalArgs":[{"content":"hello","to":"bob","timestamp":7,"expectsReply":true}]}',
         )
     )
     tap.equal(
-        stamped["outcome"], "exists", "key order and the client's timestamp make no difference"
+        stamped["outcome"], "exists", "key order, the client's timestamp and how it waits make no difference"
     )
     [renamed] = db.commit(task("alice:k2"))
     tap.equal(renamed["outcome"], "conflict", "the same key for another workflow is a conflict")

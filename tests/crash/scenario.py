@@ -73,8 +73,7 @@ class Bench:
 
     # --- receivers
 
-    def receive(self, client):
-        payload = client.event("inbox.message")
+    def note_delivery(self, payload):
         self.history("receiver").note(
             "delivered",
             delivery=payload["deliveryId"],
@@ -84,6 +83,15 @@ class Bench:
             inbox=payload["inbox"],
             attempt=payload["attempt"],
         )
+
+    def note_acks(self, delivery, answer):
+        for outcome in ("acked", "already", "stale"):
+            if delivery in answer[outcome]:
+                self.history("receiver").note(outcome, delivery=delivery)
+
+    def receive(self, client):
+        payload = client.event("inbox.message")
+        self.note_delivery(payload)
         return payload
 
     def acknowledge(self, client, payload, result="heard"):
@@ -91,9 +99,7 @@ class Bench:
         delivery = payload["deliveryId"]
         history.note("ack", delivery=delivery)
         answer = client.request("inbox.ack", {"deliveryIds": [delivery], "result": result})
-        for outcome in ("acked", "already", "stale"):
-            if delivery in answer[outcome]:
-                history.note(outcome, delivery=delivery)
+        self.note_acks(delivery, answer)
 
     def subscribe(self, client):
         client.request("inbox.subscribe", {"inbox": "bob", "maxInFlight": 10, "exclusive": True})
@@ -162,7 +168,7 @@ class AcceptHttp(Scenario):
 
     def attempt(self, n, fault):
         server = self.rig.server(fault)
-        client = threading.Thread(target=self.bench.post, args=(self.key(n), self.prefer))
+        client = threading.Thread(target=self.act, args=(n,))
         client.start()
         self.meanwhile(client, server)
         while client.is_alive() and server.running() and not server.worker_died():
@@ -174,6 +180,9 @@ class AcceptHttp(Scenario):
             client.join()
             server.end()
         return server
+
+    def act(self, n):
+        self.bench.post(self.key(n), self.prefer)
 
     def meanwhile(self, client, server):
         pass
@@ -352,6 +361,43 @@ class SettleWs(SessionScenario):
             self.act(client, n)
 
 
+class InboxHttp(AcceptHttp):
+    """GET an inbox, POST the acknowledgement: a recipient without WebSocket."""
+
+    name = "inbox-http"
+
+    def attempt(self, n, fault):
+        with self.rig.session("alice") as alice:
+            self.bench.ask(alice, "send", self.key(n), to="bob")
+        return super().attempt(n, fault)
+
+    def act(self, n):
+        token = self.rig.tokens["bob"]
+        history = self.bench.history("receiver")
+        try:
+            answer = self.rig.http("GET", "/agents/bob/inbox?max=10&wait=2", None, token)
+            if answer.status >= 500:
+                return
+            for payload in answer.json()["messages"]:
+                self.bench.note_delivery(payload)
+                delivery = payload["deliveryId"]
+                history.note("ack", delivery=delivery)
+                body = {"deliveryIds": [delivery], "result": "heard"}
+                answer = self.rig.http("POST", "/agents/bob/inbox/ack", body, token)
+                if answer.status < 500:
+                    self.bench.note_acks(delivery, answer.json())
+        except LOST:
+            pass
+
+    def again(self, n):
+        # the client holds the lease, so it outlives the responder; its time passes
+        self.rig.execute("update openclaw.inbox set due_at = 0 where state = 'leased'")
+        self.rig.sweep()
+        server = self.rig.server()
+        self.act(n)
+        assert server.end() == 0, server.log()
+
+
 class Provision(Scenario):
     """gatewayctl agent add."""
 
@@ -425,5 +471,6 @@ class Sweep(Scenario):
 
 
 SCENARIOS = (
-    AcceptHttp, AcceptWs, Deliver, Acknowledge, Stream, Refuse, SettleHttp, SettleWs, Provision, Sweep,
+    AcceptHttp, AcceptWs, Deliver, Acknowledge, Stream, Refuse, InboxHttp, SettleHttp, SettleWs,
+    Provision, Sweep,
 )  # fmt: skip

@@ -7,7 +7,7 @@ import threading
 import time
 
 from cluster import Cluster, skip_without
-from tap import Tap
+from tap import Tap, diagnose
 from transition import APP, VERSION, Database, SqlError, literal, token
 
 skip_without("initdb", "psql")
@@ -227,7 +227,7 @@ def crowd(db, total, check):
     every = [identity for got in claimed for identity in got]
     tap.equal(errors, [], f"{GATEWAYS} gateways: no error")
     tap.equal((len(every), len(set(every))), (total, total), "all are claimed, each by one")
-    tap.ok(sum(1 for got in claimed if got) > 1, "by several", [len(got) for got in claimed])
+    diagnose(f"the gateways had {[len(got) for got in claimed]}")
 
 
 def test_gateways_and_concurrency(db):

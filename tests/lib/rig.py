@@ -47,6 +47,19 @@ TIMEOUT = 15.0
 HOST = "crash-test"
 DATABASE = "gateway"
 AGENTS = ("alice", "bob")
+# The time of the lease of a process of another host passes. Its row is locked where what is late is
+# the rest of a transaction that registers it.
+LEASE_ENDS = """
+update openclaw.executor x
+set seen_at = 0
+from (
+  select executor_id
+  from openclaw.executor
+  where host = 'elsewhere'
+  for update skip locked
+) silent
+where x.executor_id = silent.executor_id
+"""
 
 
 class Gone(ConnectionError):
@@ -147,8 +160,7 @@ class Stall(Cut):
             pass
         if self.proxy.happened.is_set():
             try:
-                # the time of its lease passes
-                self.rig.db.run("update openclaw.executor set seen_at = 0 where host = 'elsewhere'")
+                self.rig.execute(LEASE_ENDS)
                 self.interlude()
             finally:
                 self.proxy.release()
@@ -289,6 +301,7 @@ class Rig:
     def __init__(self, settings=None, agents=AGENTS):
         self.processes = []
         self.tokens = {}
+        self._db_lock = threading.Lock()
         self.cluster = Cluster()
         self.bouncer = Bouncer(self.cluster)
         self.cluster.create_database(DATABASE)
@@ -336,8 +349,13 @@ class Rig:
         self._directory.cleanup()
 
     def value(self, sql):
-        """Of the only row the first column, over one connection past the pooler."""
-        return self.db.value(sql)
+        """Of the only row the first column, over one connection past the pooler; from any thread."""
+        with self._db_lock:
+            return self.db.value(sql)
+
+    def execute(self, sql):
+        with self._db_lock:
+            self.db.run(sql)
 
     # ---- programs
 

@@ -263,7 +263,7 @@ class Bystander(threading.Thread):
         params = {"to": self.name, "message": text, "idempotencyKey": key}
         if not self.until_done("send", params):
             return
-        message = self.client.event("inbox.message", PATIENCE)
+        message = self.client.event("inbox.message", PATIENCE * 3)
         assert message["content"] == text, f"{message['content']!r} instead of {text!r}"
         self.until_done("inbox.ack", {"deliveryIds": [message["deliveryId"]]})
         self.client.events.clear()  # of its messages' fate, which it does not wait for

@@ -239,12 +239,12 @@ begin
     from openclaw.inbox i
     where i.agent_id = p_agent
       and i.state = 'ready'
-      and i.attempt > 0
+      and i.claims > 0
       and i.due_at > v_now
   );
 
   if v_room > 0
-    and not (v_waiting and p_max_in_flight = 1)
+    and not (v_waiting and p_max_in_flight is not distinct from 1)
     and exists (select from openclaw.agent a where a.agent_id = p_agent and a.status = 'active')
   then
     return query
@@ -278,7 +278,7 @@ begin
             from openclaw.inbox e
             where e.agent_id = p_agent
               and e.state = 'ready'
-              and e.attempt > 0
+              and e.claims > 0
               and e.due_at > v_now
               and e.sender = i.sender
               and e.rank < i.rank

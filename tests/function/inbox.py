@@ -339,6 +339,22 @@ def test_nack(db):
     tap.equal(db.ack(two)[0]["outcome"], "stale", "a dead letter cannot be acknowledged")
 
 
+def test_retry_unhanded_holds_line(db):
+    """A message that was leased and not handed over waits for another try: nothing overtakes it."""
+    db.commit(message("h1"))
+    db.claim()
+    db.commit(message("h2"), message("h3", sender="carol"))
+    db.run("update openclaw.inbox set due_at = 0 where state = 'leased'")
+    db.call("inbox_expire_leases", base_ms=60_000)
+    db.run(
+        "update openclaw.inbox set due_at = openclaw.now_ms() + 60000 where message_uuid = 'alice:h1'"
+    )
+    tap.equal(db.inbox("alice:h1")["attempt"], 0, "it has had no attempt")
+    tap.equal(db.claim(max_in_flight=1), [], "where one may be in flight, it holds the whole line")
+    claimed = [d["message_id"] for d in db.claim(max_in_flight=None)]
+    tap.equal(claimed, ["h3"], "a pull gets another sender's next, and not the same sender's")
+
+
 def test_retry_unhanded(db):
     """What was never handed over uses up no attempt, however often its lease ends."""
     db.commit(message("u1", max_attempts=1))
@@ -465,6 +481,7 @@ TESTS = (
     test_ack,
     test_handed,
     test_release,
+    test_retry_unhanded_holds_line,
     test_nack,
     test_retry_unhanded,
     test_extend,

@@ -157,7 +157,7 @@ def redrive_again(stage):
         first = answer["redriven"][0]["workflowUuid"]
         begun = time.monotonic()
         delivery = bob.event("inbox.message")
-        tap.ok(time.monotonic() - begun < 1, "the recipient is rung")
+        tap.ok(time.monotonic() - begun < 15, "the recipient is rung")
         tap.equal(delivery["workflowUuid"], first, "and gets it")
         bob.call("inbox.nack", {"deliveryId": delivery["deliveryId"], "requeue": False, "reason": "still no"})
     workflow = stage.workflow(first)

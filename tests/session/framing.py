@@ -137,7 +137,7 @@ def check_cut_off(tap, world):
         )
         begun = time.monotonic()
         tap.equal(error_of(alice, "c1"), "INVALID_JSON", "a frame that does not end is refused")
-        tap.ok(1 < time.monotonic() - begun < 5, "when nothing more has come for a while")
+        tap.ok(1 < time.monotonic() - begun < 15, "when nothing more has come for a while")
         tap.ok(alice.answer("c2"), "and what it had swallowed is read")
 
 

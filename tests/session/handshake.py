@@ -36,7 +36,7 @@ def check_challenge(tap, world):
     with world.open(HANDSHAKE_TIMEOUT_MS=300) as session:
         begun = time.monotonic()
         reason = session.event("shutdown")["reason"]
-        tap.ok(0.2 < time.monotonic() - begun < 3, "who does not authenticate in time is told")
+        tap.ok(0.2 < time.monotonic() - begun < 15, "who does not authenticate in time is told")
         tap.equal(reason, "nobody authenticated in time", "why")
         tap.equal(session.wait(), 0, "and the connection ends")
     tap.equal(

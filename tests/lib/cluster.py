@@ -69,7 +69,7 @@ import time
 import urllib.parse
 
 START_TIMEOUT = 30.0
-WAIT_TIMEOUT = 10.0
+WAIT_TIMEOUT = 60.0
 BOUNCER_PORT = 6432
 SOCKET_PATH_MAX = 107
 NULL = "\ue000"  # private use: what psql prints for NULL, so that '' stays ''

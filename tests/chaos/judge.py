@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Judges a chaos run, and counts what it did.
+
+    judge = ChaosChecker(value, events, steps.runs, continued)
+    judge.check(settled=True)       the violations: those of tests/lib/checker.py, and
+        acked       a message was settled before its current delivery was confirmed
+        once        the ledger has a message settled, a checkpoint recorded or an outcome written twice;
+                    a step ran again after its checkpoint was recorded; a workflow's stream or event is
+                    there twice or not at all
+        order       while only one may be in flight, another came between two deliveries of one message
+        missing     a started workflow is not there
+    latencies(), redelivery_times(), resume_times()     what the histories tell of time
+"""
+
+import collections
+import statistics
+
+from checker import Checker
+
+LEDGER = "select what, id, count(*) as times, string_agg(coalesce(detail, ''), '; ') as details from chaos.ledger group by what, id having count(*) > 1"
+SETTLED = """
+select id::bigint as seq, split_part(detail, ' by ', 2) as delivery, extract(epoch from at) as at
+from chaos.ledger
+where what = 'settled' and detail like '% acked by %'
+"""
+SCRIPTS = """
+select
+  w.workflow_uuid as id, w.status,
+  (select count(*) from dbos_system.streams t where t.workflow_uuid = w.workflow_uuid) as written,
+  (select count(*) from dbos_system.workflow_events e where e.workflow_uuid = w.workflow_uuid) as events,
+  (
+    select json_object_agg(s.function_id, s.completed_at_epoch_ms)
+    from dbos_system.operation_outputs s
+    where s.workflow_uuid = w.workflow_uuid
+  ) as recorded
+from dbos_system.workflow_status w
+where w.name = 'testScript'
+"""
+# a step is seen to run by looking at a file now and then
+LOOKING_SECONDS = 1.0
+# who was stopped amid a step that another has recorded meanwhile goes on with it once
+CONTINUED_SECONDS = 2.0
+
+
+class ChaosChecker(Checker):
+    def __init__(self, value, events, runs=(), continued=()):
+        super().__init__(value, events)
+        self.runs = runs
+        self.continued = continued
+        self.ledger = self._read(value, LEDGER)
+        self.settled = self._read(value, SETTLED)
+        self.scripts = {s["id"]: s for s in self._read(value, SCRIPTS)}
+
+    def check(self, settled=True):
+        super().check(settled)
+        self.check_ledger()
+        self.check_settled()
+        self.check_scripts()
+        self.check_strict()
+        return self.violations
+
+    def check_ledger(self):
+        rules = {"settled": "acked", "step": "once", "outcome": "once"}
+        for line in self.ledger:
+            what = f"{line['what']} {line['id']} was written {line['times']} times: {line['details']}"
+            self.broken(rules[line["what"]], what)
+
+    def check_settled(self):
+        """What confirmed a message is its current delivery, and no other one before that."""
+        asked = {}
+        for event in self._of("ack"):
+            asked.setdefault(event["delivery"], event["at"])
+        for line in self.settled:
+            if asked.get(line["delivery"], float("inf")) > line["at"]:
+                what = f"message {line['seq']} was settled before its delivery {line['delivery']}"
+                self.broken("acked", f"{what} was confirmed")
+
+    def check_scripts(self):
+        for event in self._of("started"):
+            if event["workflow"] not in self.scripts:
+                self.broken("missing", f"{event['workflow']} was answered as started and is not there")
+        ran = collections.Counter()
+        for at, key in self.runs:
+            name, _, step = key.rpartition("/")
+            script = self.scripts.get(name)
+            if script is None:
+                continue
+            ran[name, step] += 1
+            recorded = (script["recorded"] or {}).get(step)
+            late = recorded is not None and at - recorded / 1000 > LOOKING_SECONDS
+            if late and not any(0 <= at - c < CONTINUED_SECONDS for c in self.continued):
+                self.broken("once", f"step {key} ran {at - recorded / 1000:.1f} s after it was recorded")
+        for name, script in self.scripts.items():
+            if script["status"] != "SUCCESS":
+                self.broken("outcome", f"{name} is {script['status']}")
+            elif (script["written"], script["events"]) != (1, 1):
+                self.broken("once", f"{name} wrote {script['written']}, set {script['events']}")
+        self.steps_again = sum(times - 1 for times in ran.values())
+
+    def check_order(self):
+        """First deliveries in the order of acceptance.  Where an answer may have been lost on its way,
+        what comes as a redelivery was delivered first when nobody read it."""
+        events = self.events
+        self.events = [e for e in events if not (e.get("lossy") and e.get("redelivered"))]
+        super().check_order()
+        self.events = events
+
+    def check_strict(self):
+        last, left = {}, collections.defaultdict(set)
+        for event in self._of("delivered"):
+            if not event.get("strict"):
+                continue
+            inbox, seq = event["inbox"], event["seq"]
+            if seq in left[inbox]:
+                self.broken("order", f"{inbox}: {seq} again after {last[inbox]}, one at a time")
+            elif inbox in last and last[inbox] != seq:
+                left[inbox].add(last[inbox])
+            last[inbox] = seq
+
+
+# ---- figures --------------------------------------------------------------------------------------
+
+
+def percentile(values, part):
+    values = sorted(values)
+    return values[min(int(len(values) * part), len(values) - 1)] if values else None
+
+
+def latencies(events, begin, end, lossy):
+    """Of messages first sent in this time: from the request's going out to their first delivery.
+
+    lossy: to those who pull over HTTP; else to those who hold a WebSocket.
+    """
+    sent, arrived = {}, {}
+    for event in events:
+        if event["event"] == "send":
+            sent.setdefault((event["sender"], event["key"]), event["at"])
+        elif event["event"] == "delivered" and event["lossy"] == lossy:
+            arrived.setdefault((event["sender"], event["message"]), event["at"])
+    return [
+        arrived[message] - at
+        for message, at in sent.items()
+        if begin <= at < end and message in arrived
+    ]
+
+
+def redelivery_times(events, faults):
+    """For each killed session of a receiver: until each message that was out came again.
+
+    Returns [(seconds, was it the only fault in that time)].
+    """
+    times = []
+    answered = {e["delivery"]: e["at"] for e in events if e["event"] in ("acked", "already", "nacked")}
+    for fault in faults:
+        if fault["kind"] != "kill session of a receiver":
+            continue
+        of_inbox = [e for e in events if e.get("inbox") == fault["who"] and e["event"] == "delivered"]
+        before = {}
+        for event in of_inbox:
+            if event["at"] < fault["begun"]:
+                before[event["seq"]] = event["delivery"]
+        out = {s for s, d in before.items() if answered.get(d, float("inf")) >= fault["begun"]}
+        for event in of_inbox:
+            if event["at"] >= fault["begun"] and event["seq"] in out and before[event["seq"]] != event["delivery"]:
+                out.discard(event["seq"])
+                alone = not any(
+                    f is not fault and f["begun"] < event["at"] and f["ended"] > fault["begun"]
+                    for f in faults
+                )
+                times.append((event["at"] - fault["begun"], alone))
+    return times
+
+
+def resume_times(events, faults):
+    """From PostgreSQL's answering again to the next delivery anywhere."""
+    delivered = [e["at"] for e in events if e["event"] == "delivered"]
+    times = []
+    for fault in faults:
+        if fault.get("back"):
+            later = [at for at in delivered if at > fault["back"]]
+            if later:
+                times.append(min(later) - fault["back"])
+    return times
+
+
+def show(seconds):
+    return "none" if seconds is None else f"{seconds:.3f} s"
+
+
+def worst_and_median(values):
+    if not values:
+        return "none seen"
+    return f"worst {max(values):.3f} s, median {statistics.median(values):.3f} s, of {len(values)}"

@@ -442,7 +442,7 @@ class Abuse:
 
     # ---- the end --------------------------------------------------------------------------------
 
-    def judge(self, tap, websocketd_bound=256 * 1024):
+    def judge(self, tap, websocketd_bound=640 * 1024):
         """What must hold at the end of every file."""
         self.bystander.end()
         self.watch.end()

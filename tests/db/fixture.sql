@@ -37,7 +37,7 @@ returns trigger
 language plpgsql
 as $function$
 begin
-    perform pg_sleep(3);
+    perform pg_sleep(60);
     return null;
 end;
 $function$;

@@ -85,14 +85,20 @@ class Gateway:
         return self.principal(name, "operator", EVERYTHING)
 
     def acknowledge(self, agent, response="null", limit=100):
-        """What a recipient does, by SQL alone: takes all it has and confirms it."""
-        return self.execute(
-            "select openclaw.inbox_ack('openclaw-gateway', true, '{0}',"
-            " array_agg(c.inbox_seq), array_agg(c.delivery_id),"
-            " array_agg({1}::text))"
-            " from openclaw.inbox_claim('{0}', 'test', null, null, {2}, 30000) c"
-            " where c.inbox_seq is not null having count(*) > 0;".format(agent, response, limit)
-        )
+        """What a recipient does, by SQL alone: takes what is due, `limit` at a time, until there is
+        nothing left, and confirms it. One claim stops at 2 MiB, so one is not all."""
+        answers = ""
+        while True:
+            answer = self.execute(
+                "select openclaw.inbox_ack('openclaw-gateway', true, '{0}',"
+                " array_agg(c.inbox_seq), array_agg(c.delivery_id),"
+                " array_agg({1}::text))"
+                " from openclaw.inbox_claim('{0}', 'test', null, null, {2}, 30000) c"
+                " where c.inbox_seq is not null having count(*) > 0;".format(agent, response, limit)
+            )
+            if not answer.strip():
+                return answers
+            answers += answer
 
 
 class Responder:

@@ -30,7 +30,7 @@ enum refusal {
     REFUSAL__MAX
 };
 
-static const struct {
+static const struct refusal_row {
     const char *code, *detail, *message, *log;
 } refusals[REFUSAL__MAX] = {
     [REFUSED_NOT_CONNECT] = {"INVALID_REQUEST", NULL,
@@ -89,25 +89,20 @@ static void refuse(struct session *session, struct request *request, enum refusa
         details = document_object(request->arena);
         document_put_string(details, "reason", "startup-sidecars");
     }
-    log_refused(session, refusals[refusal].log);
+    if (session->refuses == NULL)
+        log_refused(session, refusals[refusal].log);
     frame_refusal(session, request, refusals[refusal].code, refusals[refusal].message, details,
                   later ? clock_jitter_ms(1000) : -1);
     request_end(session, request);
     session_end(session, later ? "the database is away" : "not authenticated", STOP_GRACE_MS);
 }
 
-/* Before anything is read there is no request to answer. */
-static void refuse_early(struct session *session, enum refusal refusal)
+/* Before anything is read there is no request to answer: the first one is told, under its own id.
+ * The log hears of it at once, also of who never asks. */
+static void refuse_first(struct session *session, enum refusal refusal)
 {
-    static const struct method early = {"connect", NULL, 0, 0};
-    struct arena *arena = arena_new();
-    struct request *request = arena_alloc(arena, sizeof(*request));
-
-    request->arena = arena;
-    request->method = &early;
-    request->id = TEXT_LITERAL("invalid");
-    session->requests++;
-    refuse(session, request, refusal);
+    session->refuses = &refusals[refusal];
+    log_refused(session, refusals[refusal].log);
 }
 
 /* ---- what the web server passed on ------------------------------------------------------------
@@ -175,11 +170,11 @@ static struct text header_token(struct session *session)
 void handshake_start(struct session *session)
 {
     if (!origin_allowed(session->options->allowed_origins, session->peer->origin)) {
-        refuse_early(session, REFUSED_ORIGIN);
+        refuse_first(session, REFUSED_ORIGIN);
         return;
     }
     if (token_in_url(session->peer->query)) {
-        refuse_early(session, REFUSED_URL);
+        refuse_first(session, REFUSED_URL);
         return;
     }
     session->token = header_token(session);
@@ -548,7 +543,9 @@ void handshake_take(struct session *session, struct request *request)
     bool anybody = session->options->auth_mode == (int)AUTH_NONE;
     enum refusal refusal = REFUSAL__MAX;
 
-    if (connects)
+    if (session->refuses != NULL)
+        refusal = (enum refusal)(session->refuses - refusals);
+    else if (connects)
         refusal = read_connect(session, request->params);
     if (refusal == REFUSAL__MAX && !anybody && session->token.len == 0)
         refusal = connects ? REFUSED_TOKEN_MISSING : REFUSED_NOT_CONNECT;

@@ -223,6 +223,7 @@ enum session_state {
     SESSION_OVER
 };
 
+struct refusal_row;
 struct session {
     const struct engine *engine;
     const struct options *options;
@@ -231,7 +232,8 @@ struct session {
     int64_t now, started;
 
     /* who it is */
-    struct text token; /* presented, in life; absent: none was needed */
+    const struct refusal_row *refuses; /* what the first request will be told; NULL: nothing yet */
+    struct text token;                 /* presented, in life; absent: none was needed */
     bool token_by_header;
     unsigned scopes_asked;  /* ~0: all */
     unsigned scopes_needed; /* asked for by their own names: the principal must have them */
@@ -339,7 +341,7 @@ bool request_int(struct session *session, struct request *request, const char *k
                  int64_t max, int64_t otherwise, int64_t *ret_value);
 
 /* handshake.c */
-void handshake_start(struct session *session); /* what can be refused before anything is read */
+void handshake_start(struct session *session); /* finds what is refused before anything is read */
 void handshake_take(struct session *session, struct request *request);
 void handshake_recheck(struct session *session);
 bool handshake_register_again(struct session *session);

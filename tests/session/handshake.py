@@ -210,9 +210,12 @@ def check_headers(tap, world):
             tap.equal(refusal.details["code"], "AUTH_TOKEN_MISMATCH", "a wrong header is refused")
     with world.open(QUERY_STRING=f"x=1&token={token}") as session:
         session.event("connect.challenge")
+        identity = session.request("connect", {"minProtocol": 4, "maxProtocol": 4, "client": CLIENT})
         frame = session.take(lambda f: f["type"] == "res")
-        tap.equal(frame["ok"], False, "a token in the URL is refused")
-        tap.equal(session.wait(5), 0, "at once")
+        tap.equal((frame["ok"], frame["id"]), (False, identity),
+                  "a token in the URL is refused, under the id of the request")
+        tap.equal(frame["error"]["details"]["code"], "AUTH_UNAUTHORIZED", "with its code")
+        tap.equal(session.wait(5), 0, "and the connection ends")
 
 
 def check_origin(tap, world):
@@ -228,8 +231,12 @@ def check_origin(tap, world):
             if good:
                 tap.ok(session.connect(world.tokens["alice"]), f"Origin {origin} may connect")
                 continue
+            identity = session.request("health")
             frame = session.take(lambda f: f["type"] == "res")
-            tap.equal(frame["error"]["code"], "FORBIDDEN", f"Origin {origin} may not")
+            tap.equal((frame["error"]["code"], frame["id"]), ("FORBIDDEN", identity),
+                      f"Origin {origin} may not")
+            refusals = [line for line in session.log() if line["event"] == "auth.refused"]
+            tap.equal([line["reason"] for line in refusals], ["origin"], "it is logged, once")
             tap.equal(session.wait(5), 0, "and the connection ends")
 
 

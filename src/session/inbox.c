@@ -139,12 +139,17 @@ void method_inbox_subscribe(struct session *session, struct request *request)
 /* ---- unsubscribe
  * ---------------------------------------------------------------------------------- */
 
+struct unsubscribing {
+    struct text agent;
+    bool had; /* this session knew of a subscription, which a repeated call would not find */
+};
+
 static bool unsubscribe_call(struct session *session, struct operation *operation,
                              struct db_call *ret_call)
 {
-    const struct text *agent = operation->requests->state;
+    const struct unsubscribing *unsubscribing = operation->requests->state;
 
-    inbox_unsubscribe_call(ret_call, operation->arena, session->engine, *agent);
+    inbox_unsubscribe_call(ret_call, operation->arena, session->engine, unsubscribing->agent);
     return true;
 }
 
@@ -152,16 +157,16 @@ static void unsubscribe_answer(struct session *session, struct operation *operat
                                enum error error, struct failure *failure, struct db_rows *rows)
 {
     struct request *request = operation->requests;
-    const struct text *agent = request->state;
+    const struct unsubscribing *unsubscribing = request->state;
     struct document *payload;
 
-    (void)rows;
     if (error != OK) {
         frame_error(session, request, error, failure);
     } else {
         payload = document_object(request->arena);
-        document_put_text(payload, "inbox", *agent);
-        frame_result(session, request, document_put_bool(payload, "unsubscribed", true));
+        document_put_text(payload, "inbox", unsubscribing->agent);
+        document_put_bool(payload, "unsubscribed", unsubscribing->had || db_bool(rows, 0, 1));
+        frame_result(session, request, payload);
     }
     request_end(session, request);
 }
@@ -171,14 +176,15 @@ static const struct operation_kind unsubscribe_kind = {"inbox.unsubscribe", unsu
 
 void method_inbox_unsubscribe(struct session *session, struct request *request)
 {
-    struct text *agent = arena_alloc(request->arena, sizeof(*agent));
+    struct unsubscribing *unsubscribing = arena_alloc(request->arena, sizeof(*unsubscribing));
     struct subscription *subscription;
 
-    request->state = agent;
-    if (!request_inbox(session, request, agent))
+    request->state = unsubscribing;
+    if (!request_inbox(session, request, &unsubscribing->agent))
         return;
     deliveries_note(session);
-    subscription = subscription_find(session, *agent);
+    subscription = subscription_find(session, unsubscribing->agent);
+    unsubscribing->had = subscription != NULL;
     if (subscription != NULL)
         subscription_remove(session, subscription);
     operation_serve(operation_new(session, &unsubscribe_kind), request);

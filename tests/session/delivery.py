@@ -78,8 +78,11 @@ def check_deliver(tap, world, alice):
         third = bob.event("inbox.message")
         took = time.monotonic() - begun
         tap.ok(took < 15, f"a message is pushed: {took * 1000:.1f} ms after it was sent")
-        bob.call("inbox.unsubscribe", {"inbox": "bob"})
-        tap.equal(state(world, "d2"), "ready", "unsubscribe gives back")
+        answer = bob.call("inbox.unsubscribe", {"inbox": "bob"})
+        tap.equal(answer, {"inbox": "bob", "unsubscribed": True}, "unsubscribe says so")
+        tap.equal(state(world, "d2"), "ready", "and gives back")
+        answer = bob.call("inbox.unsubscribe", {"inbox": "bob"})
+        tap.equal(answer["unsubscribed"], False, "where there is no subscription none is ended")
         send(alice, "fourth", "d3")
         tap.ok(bob.nothing("inbox.message", 0.5), "and nothing more comes")
         tap.equal(ack(bob, third)["stale"], [third["deliveryId"]], "its deliveries are stale")

@@ -6,10 +6,10 @@
 
 #include "base/clock.h"
 #include "ctl/ctl.h"
+#include "durable/status.h"
 
 #define LIMIT_DEFAULT 50
 #define LIMIT_MAX     1000
-#define STATES_MAX    8
 
 static const struct document_limits limits = {
     .bytes = 64 << 20, .depth = DOCUMENT_DEPTH_MAX * 4, .values = DOCUMENT_VALUES_MAX * 50};
@@ -38,35 +38,18 @@ static enum error not_found(const char *id, struct failure *failure)
 
 static enum error add_states(const struct ctl *ctl, struct db_call *call, struct failure *failure)
 {
-    static const char *const known[] = {"PENDING",
-                                        "ENQUEUED",
-                                        "DELAYED",
-                                        "SUCCESS",
-                                        "ERROR",
-                                        "CANCELLED",
-                                        "MAX_RECOVERY_ATTEMPTS_EXCEEDED"};
-    struct text states[STATES_MAX];
-    size_t count = 0;
+    struct text states[WORKFLOW_STATUS_COUNT];
+    size_t count;
 
     if (!ctl_flag(ctl, FLAG_STATE)) {
         db_add_null(call);
         return OK;
     }
-    for (const char *at = ctl_flag(ctl, FLAG_STATE); *at; at += strspn(at, ", ")) {
-        struct text name = {at, strcspn(at, ", ")};
-        size_t i = 0;
-        while (i < sizeof(known) / sizeof(known[0]) && !text_is(name, known[i]))
-            i++;
-        if (i == sizeof(known) / sizeof(known[0]) || count == STATES_MAX)
-            return failure_set(failure, ERR_INVALID_REQUEST,
-                               "there is no state \"%.*s\"; there are: PENDING, ENQUEUED, DELAYED, "
-                               "SUCCESS, ERROR, CANCELLED, MAX_RECOVERY_ATTEMPTS_EXCEEDED",
-                               (int)(name.len > 40 ? 40 : name.len), at);
-        states[count++] = name;
-        at += name.len;
-    }
-    db_add_texts(call, states, count);
-    return OK;
+    enum error error =
+        workflow_statuses_parse(text_of(ctl_flag(ctl, FLAG_STATE)), states, &count, failure);
+    if (error == OK)
+        db_add_texts(call, states, count);
+    return error;
 }
 
 static enum error list_call(struct ctl *ctl, struct db_call *call, struct failure *failure)

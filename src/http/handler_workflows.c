@@ -8,13 +8,12 @@
 #include <string.h>
 
 #include "db/statement.h"
+#include "durable/status.h"
 #include "gateway/message.h"
 #include "http/payload.h"
 
 #define LIST_LIMIT_DEFAULT 50
 #define LIST_LIMIT_MAX     500
-#define STATUSES_MAX       10
-#define FILTER_MAX         256
 
 /* Columns of workflow_get.sql. */
 enum {
@@ -249,29 +248,18 @@ static enum error add_cursor(struct http_context *context, struct db_call *call)
 
 static enum error add_statuses(struct http_context *context, struct db_call *call)
 {
-    struct text rest = request_query(context->request, "status");
-    struct text statuses[STATUSES_MAX];
-    size_t count = 0;
+    struct text wanted = request_query(context->request, "status");
+    struct text statuses[WORKFLOW_STATUS_COUNT];
+    size_t count;
 
-    if (rest.data == NULL) {
+    if (wanted.data == NULL) {
         db_add_null(call);
         return OK;
     }
-    for (;;) {
-        const char *comma = rest.len > 0 ? memchr(rest.data, ',', rest.len) : NULL;
-        size_t len = comma != NULL ? (size_t)(comma - rest.data) : rest.len;
-
-        if (count == STATUSES_MAX || len == 0 || len > FILTER_MAX)
-            return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                               "status takes up to %d DBOS statuses, separated by commas",
-                               STATUSES_MAX);
-        statuses[count++] = (struct text){rest.data, len};
-        if (comma == NULL)
-            break;
-        rest = (struct text){comma + 1, rest.len - len - 1};
-    }
-    db_add_texts(call, statuses, count);
-    return OK;
+    enum error error = workflow_statuses_parse(wanted, statuses, &count, &context->failure);
+    if (error == OK)
+        db_add_texts(call, statuses, count);
+    return error;
 }
 
 static enum error add_times(struct http_context *context, struct db_call *call)

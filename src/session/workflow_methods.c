@@ -3,6 +3,7 @@
  * workflow.status, workflow.list, workflow.events: what one started oneself; an operator sees all.
  * What is not one's own does not exist.
  */
+#include "durable/status.h"
 #include "session/state.h"
 
 #define WORKFLOW_LIST_MAX 200
@@ -248,6 +249,10 @@ void method_workflow_list(struct session *session, struct request *request)
         return;
     asked->status = document_get_string(request->params, "status");
     asked->name = document_get_string(request->params, "name");
+    if (asked->status.data != NULL && !workflow_status_known(asked->status)) {
+        request_invalid(session, request, "status is one of " WORKFLOW_STATUSES);
+        return;
+    }
     request->state = asked;
     operation_serve(operation_new(session, &list_kind), request);
 }

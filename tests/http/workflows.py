@@ -104,6 +104,10 @@ def listing(gateway, http, alice, root):
     tap.equal((pages, len(seen), len(set(seen))), (4, 25, 25), "pages cover the list, once each")
     body = http.get("/workflows?name=listed&status=ERROR&limit=500", token=root).json()
     tap.equal(len(body["workflows"]), 13, "by status")
+    answer = http.get("/workflows?name=listed&status=SUCCESS,nope", token=root)
+    tap.equal((answer.status, answer.json()["code"]), (400, "INVALID_REQUEST"), "a status that does not exist")
+    tap.ok('"nope"' in answer.json()["detail"] and "CANCELLED" in answer.json()["detail"],
+           "is named, with those that do", answer.json())
     body = http.get("/workflows?name=listed&status=ERROR,SUCCESS", token=root).json()
     tap.equal(len(body["workflows"]), 25, "by statuses")
     body = http.get("/workflows?since=1000002&until=1000005&name=listed", token=root).json()

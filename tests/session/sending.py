@@ -168,6 +168,12 @@ def check_agent(tap, world, alice, bob):
         ]
         tap.ok("acknowledged" in keys and "delivered" in keys, "workflow.events", keys)
         tap.ok(len(other.call("workflow.list", {"limit": 3})["workflows"]) == 3, "workflow.list")
+        try:
+            other.call("workflow.list", {"status": "nope"})
+            tap.ok(False, "workflow.list of a status that does not exist is refused")
+        except Refused as refusal:
+            tap.ok(refusal.code == "INVALID_REQUEST" and "DELAYED" in refusal.error["message"],
+                   "workflow.list of a status that does not exist is refused", refusal.error)
     tap.equal(code_of(bob, "agent.wait", {"runId": "alice:a3"}), "NOT_FOUND", "another's run")
     tap.equal(
         code_of(bob, "workflow.status", {"workflowUuid": "alice:a3"}),

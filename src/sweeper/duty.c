@@ -9,7 +9,9 @@
 #include "sweeper/sweep.h"
 
 #define PRUNE_BATCH 1000
-#define RUN_BATCH   50 /* workflows claimed at once: all are this executor's until they are run */
+#define FIRE_BATCH  100 /* firings of one schedule in one call */
+#define NAMES_MAX   64  /* workflows this program knows */
+#define RUN_BATCH   50  /* workflows claimed at once: all are this executor's until they are run */
 #define SECOND_MS   1000
 #define MINUTE_MS   60000
 #define PRESENCE_MS 500 /* who watches presence hears of a change so late at most */
@@ -116,15 +118,48 @@ static enum error duty_deadlines(struct sweep *sweep, bool *ret_more, struct fai
     return error == OK ? OK : run_each(sweep, "deadlines", COUNT_CANCELLED, error, failure);
 }
 
+/* The names of the workflows that this program has. */
+static size_t known_names(const struct sweep *sweep, struct text names[NAMES_MAX])
+{
+    const struct workflow_definition *definition = sweep->engine.definitions;
+    size_t count = 0;
+
+    for (; definition->name && count < NAMES_MAX; definition++)
+        names[count++] = text_of(definition->name);
+    return count;
+}
+
+/* DBOS schedules: each firing is a workflow that is enqueued under the time's own id. */
+static enum error duty_schedules(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    struct text names[NAMES_MAX];
+    size_t count = known_names(sweep, names), failed_count;
+    struct db_call call;
+    struct db_rows *rows;
+
+    *ret_more = false;
+    db_call_init(&call, sweep->arena, STATEMENT_SCHEDULE_FIRE);
+    db_add_string(&call, sweep->engine.options->app_name);
+    db_add_bool(&call, sweep->engine.options->legacy_payloads);
+    db_add_texts(&call, names, count);
+    db_add_int(&call, FIRE_BATCH);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    sweep->counts[COUNT_FIRED] += db_int(rows, 0, 0);
+    *ret_more = db_bool(rows, 0, 1);
+    struct text *failed = db_texts(rows, 0, 2, &failed_count);
+    for (size_t i = 0; i < failed_count; i++)
+        log_event(LOG_ERROR, "sweep.schedule_failed", LOG_TEXT("schedule", failed[i]));
+    return db_rows_error(rows, failure);
+}
+
 static enum error duty_adopt(struct sweep *sweep, bool *ret_more, struct failure *failure)
 {
-    struct text names[64];
-    size_t count = 0;
+    struct text names[NAMES_MAX];
+    size_t count = known_names(sweep, names);
     struct db_call call;
 
-    for (const struct workflow_definition *d = sweep->engine.definitions; d->name && count < 64;
-         d++)
-        names[count++] = text_of(d->name);
     db_call_init(&call, sweep->arena, STATEMENT_WORKFLOW_ADOPT);
     db_add_string(&call, sweep->engine.options->app_name);
     db_add_texts(&call, names, count);
@@ -256,6 +291,7 @@ const struct duty duties[] = {
     {"adopt", SECOND_MS, duty_adopt},
     {"leases", 0, duty_leases},
     {"foreign", SECOND_MS, duty_foreign},
+    {"schedules", 0, duty_schedules},
     {"wake", 0, duty_wake},
     {"deadlines", 0, duty_deadlines},
     {"run", 0, duty_run},
@@ -278,6 +314,7 @@ const char *const count_names[COUNT__MAX] = {
     [COUNT_CANCELLED] = "cancelled",
     [COUNT_RAN] = "workflows run",
     [COUNT_BRIDGED] = "bridged",
+    [COUNT_FIRED] = "schedules fired",
     [COUNT_RUNG] = "bells",
     [COUNT_PRUNED] = "pruned",
     [COUNT_FAILED] = "failed",

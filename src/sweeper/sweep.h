@@ -27,6 +27,7 @@ enum count {
     COUNT_CANCELLED,
     COUNT_RAN,
     COUNT_BRIDGED,
+    COUNT_FIRED,
     COUNT_RUNG,
     COUNT_PRUNED,
     COUNT_FAILED,

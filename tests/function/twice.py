@@ -117,6 +117,16 @@ def workflow_wake(db):
 
 
 @row
+def schedule_fire(db):
+    db.run(
+        "insert into dbos_system.workflow_schedules (schedule_id, schedule_name, workflow_name, schedule,"
+        f" context, application_name, automatic_backfill, last_fired_at) values ('s', 's', 'greet', '@daily',"
+        f" 'null', '{APP}', true, openclaw.iso({LAST_HOUR} - 86400000))"
+    )
+    return lambda: db.call("schedule_fire", name=["greet"])
+
+
+@row
 def workflow_expire(db):
     running(db, "alice:w1")
     db.run(
@@ -372,7 +382,10 @@ def sweep_each__foreign(db):
 def state(db, may_move):
     """Every row, and of these also the tables that db.state() has no need of."""
     answer = db.state()
-    for table in ("dbos_system.streams", "openclaw.waiting", "openclaw.audit", "openclaw.inbox_depth"):
+    for table in (
+        "dbos_system.streams", "dbos_system.workflow_schedules", "openclaw.schedule", "openclaw.waiting",
+        "openclaw.audit", "openclaw.inbox_depth",
+    ):  # fmt: skip
         rows = db.rows(f"select * from {table}")
         answer[table] = sorted(json.dumps(r, sort_keys=True) for r in rows)
     for table, rows in answer.items():
@@ -400,7 +413,10 @@ def main():
         for name, prepare in ROWS.items():
             may_move = {"counted_at"} | MAY_MOVE.get(name.partition("__")[0], set())
             db.clear()
-            db.run("truncate dbos_system.streams, openclaw.waiting, openclaw.audit")
+            db.run(
+                "truncate dbos_system.streams, dbos_system.workflow_schedules, openclaw.schedule,"
+                " openclaw.waiting, openclaw.audit"
+            )
             call = prepare(db)
             start = state(db, set())
             call()

@@ -47,6 +47,9 @@ DBOS.registerWorkflow(
   { name: "watch", serialization: "portable" },
 );
 
+// what a schedule starts
+DBOS.registerWorkflow(async (date, context) => ({ ...context, date: date instanceof Date }), { name: "tick" });
+
 DBOS.setConfig({
   name: "neighbour",
   systemDatabaseUrl: url,

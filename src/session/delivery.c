@@ -323,7 +323,7 @@ static void resume_call(struct session *session, struct operation *operation,
 static bool has_room(const struct session *session, const struct subscription *subscription)
 {
     return subscription->in_flight < subscription->max_in_flight && subscription->backlog == NULL &&
-           session_output_room(session);
+           session_output_room(session) && session->farewell_at == INT64_MAX;
 }
 
 static bool claim_call(struct session *session, struct operation *operation,

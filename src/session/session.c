@@ -27,7 +27,7 @@ struct session *session_new(const struct engine *engine, const struct peer *peer
     session->queue_end = &session->queue;
     session->tick_at = session->recheck_at = session->end_at = INT64_MAX;
     session->handed_at = session->look_at = session->fates.look_at = INT64_MAX;
-    session->presence.look_at = INT64_MAX;
+    session->presence.look_at = session->farewell_at = INT64_MAX;
     session->claim_size = CLAIM_FIRST;
     buffer_init(&session->input, (size_t)session->options->max_message_size * (INPUT_FACTOR + 1) +
                                      PREAUTH_INPUT_MAX);
@@ -148,6 +148,7 @@ static void wind_up(struct session *session)
 void session_input(struct session *session, struct text bytes, int64_t now)
 {
     session->now = now;
+    session->received += (int64_t)bytes.len;
     if (session->state < SESSION_ENDING)
         input_take(session, bytes);
 }
@@ -240,6 +241,7 @@ int64_t session_deadline(const struct session *session)
         break;
     }
     deadline = earlier(deadline, earlier(session->tick_at, session->recheck_at));
+    deadline = earlier(deadline, session->farewell_at);
     deadline = earlier(deadline, earlier(input_deadline(session), waits_deadline(session)));
     deadline = earlier(deadline, earlier(fates_deadline(session), presence_deadline(session)));
     return earlier(deadline, earlier(deliveries_deadline(session), pulls_deadline(session)));
@@ -260,6 +262,23 @@ static void tick(struct session *session)
     arena_free(arena);
 }
 
+/* The front server lets only so much through and then cuts, as it cannot tell a long conversation
+ * from one frame without an end. So goodbye is said before: when nothing is under way, or it has
+ * had its time. */
+static void say_farewell(struct session *session)
+{
+    int64_t share = session->options->connection_bytes;
+    bool idle = session->requests == session->wait_count && session->flights == NULL &&
+                session->input.len == 0;
+
+    if (session->received < share)
+        return;
+    if (session->farewell_at == INT64_MAX)
+        session->farewell_at = session->now + FAREWELL_MS;
+    if (idle || session->now >= session->farewell_at || session->received - share >= share / 2)
+        session_end(session, "this connection has carried its share: connect again", STOP_GRACE_MS);
+}
+
 static void advance_open(struct session *session)
 {
     tick(session);
@@ -270,6 +289,7 @@ static void advance_open(struct session *session)
     presence_advance(session);
     pulls_advance(session);
     deliveries_advance(session);
+    say_farewell(session);
 }
 
 static void advance_ending(struct session *session)

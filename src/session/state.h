@@ -63,7 +63,8 @@
 #define RECHECK_MS            39000 /* with jitter a revoked token is noticed within 60 s */
 #define RETRY_FIRST_MS        50
 #define RETRY_MAX_MS          1500
-#define LEFT_GRACE_MS         500  /* websocketd kills 850 ms after the client left */
+#define LEFT_GRACE_MS         500 /* websocketd kills 850 ms after the client left */
+#define FAREWELL_MS           10000 /* for what is under way when a connection has carried its share */
 #define STOP_GRACE_MS         5000 /* to give back and say goodbye when asked to end */
 #define CLIENT_FIELD_MAX      128
 
@@ -289,6 +290,8 @@ struct session {
     bool noting;
 
     /* the end */
+    int64_t received;    /* bytes from the client */
+    int64_t farewell_at; /* at the latest; INT64_MAX: the connection has not carried its share */
     const char *reason;
     int64_t end_at; /* whatever is left undone then is left to the sweeper */
     bool wound_up;  /* who waited is answered, what is held is being given back */

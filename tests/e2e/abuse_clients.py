@@ -18,6 +18,7 @@ from tap import Tap, diagnose
 
 MAX_SESSIONS = 400
 FLOOD = 1000
+CONNECTION_BYTES = 32 * MB  # the option's default, half of lighttpd's server.max-request-size
 SETTINGS = {
     "HANDSHAKE_TIMEOUT_MS": 10000,
     "WRITE_TIMEOUT_MS": 3000,
@@ -262,6 +263,30 @@ def check_endless(tap, abuse):
         tap.equal(raw.code(), "TOO_LARGE", "an object that never ends is too large")
 
 
+def check_long_conversation(tap, abuse):
+    """The front server cuts what is too long in all; who behaves hears a goodbye before."""
+    padding = "x" * 900_000
+    answered = 0
+    with abuse.raw("alice") as alice:
+        try:
+            while answered < 200:
+                alice.call("ping", {"x": padding})
+                answered += 1
+        except Gone:
+            pass
+        goodbyes = [f for f in alice.frames if f.get("event") == "shutdown"]
+    share = CONNECTION_BYTES // 900_000
+    tap.ok(
+        share - 2 <= answered <= share + 2,
+        f"a connection carries its {CONNECTION_BYTES // MB} MiB ({answered} requests of 900 KB)",
+    )
+    tap.ok(
+        goodbyes and goodbyes[0]["payload"]["reason"].endswith("connect again"),
+        "and its client is told to connect again",
+        goodbyes,
+    )
+
+
 # ---- who is cut off in the middle ---------------------------------------------------------------
 
 
@@ -468,6 +493,7 @@ def main():
             ("clients that never authenticate", check_never_authenticates),
             ("200 MB in one frame", check_one_frame),
             ("messages without an end", check_endless),
+            ("a long conversation", check_long_conversation),
             ("RST", check_reset),
             ("SIGTERM to a session", check_sigterm_session),
             ("requests that never end", lambda *_: slowloris.check(tap)),
@@ -478,7 +504,8 @@ def main():
                 check(tap, abuse)
         abuse.bystander.end()
         check_sigterm_websocketd(tap, abuse)
-        abuse.judge(tap)
+        # two clients at once that each get all 64 MiB through which the front lets a connection have
+        abuse.judge(tap, websocketd_bound=640 * 1024)
     return tap.done()
 
 

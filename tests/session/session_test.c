@@ -300,6 +300,61 @@ static void a_database_that_hangs_does_not_hold_the_end(void **state)
     assert_true(session_over(fixture->session));
 }
 
+/* Its share is what it has received so far. */
+static void carry_share(struct fixture *fixture)
+{
+    open_session(fixture);
+    for (int i = 0; i < 20; i++)
+        feed(fixture, PING("p"));
+    fixture->options.connection_bytes = fixture->session->received + 1;
+    (void)taken(fixture);
+    later(fixture, 0);
+    assert_string_equal(taken(fixture), "");
+}
+
+static void a_connection_that_carried_its_share_ends_between_requests(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *output;
+
+    carry_share(fixture);
+    feed(fixture, SEND("k1"));
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    later(fixture, FAREWELL_MS - 1);
+    assert_string_equal(taken(fixture), "");
+    answer(fixture, ERR_INTERNAL);
+    later(fixture, 0);
+    output = taken(fixture);
+    assert_non_null(strstr(output, "\"id\":\"k1\",\"ok\":false"));
+    assert_non_null(strstr(output, "connect again"));
+}
+
+static void but_waits_for_requests_only_so_long(void **state)
+{
+    struct fixture *fixture = *state;
+
+    carry_share(fixture);
+    feed(fixture, SEND("k1"));
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    later(fixture, 0);
+    assert_true(session_deadline(fixture->session) <= fixture->now + FAREWELL_MS);
+    later(fixture, FAREWELL_MS);
+    assert_non_null(strstr(taken(fixture), "connect again"));
+}
+
+static void and_for_so_many_bytes(void **state)
+{
+    struct fixture *fixture = *state;
+
+    carry_share(fixture);
+    feed(fixture, SEND("k1"));
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    while (fixture->session->received < fixture->options.connection_bytes * 3 / 2)
+        feed(fixture, PING("p"));
+    later(fixture, 0);
+    assert_non_null(strstr(taken(fixture), "connect again"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +369,9 @@ int main(void)
         TEST(ticks_come_while_nothing_happens),
         TEST(the_end_gives_back_and_says_goodbye),
         TEST(a_database_that_hangs_does_not_hold_the_end),
+        TEST(a_connection_that_carried_its_share_ends_between_requests),
+        TEST(but_waits_for_requests_only_so_long),
+        TEST(and_for_so_many_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

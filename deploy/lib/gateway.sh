@@ -2,6 +2,10 @@
 # The gateway's own programs, websocketd and lighttpd.
 
 MAX_SESSIONS=${MAX_SESSIONS:-1200}    # websocketd's children; above it a client gets 429
+# MiB of addresses that websocketd may have: it takes a frame of any size, up to what lighttpd lets
+# through, and each costs four times its size. Beyond this it ends and is started again, before the
+# host has nothing left. An idle Go program has 1 GiB of addresses, nearly none of it memory.
+WEBSOCKETD_ADDRESS_SPACE=${WEBSOCKETD_ADDRESS_SPACE:-5120}
 # Added to a session's time to leave (websocketd: 100 ms, then SIGINT, SIGTERM, SIGKILL)
 SESSION_CLOSE_MS=1000
 
@@ -113,7 +117,8 @@ END
 
 start_websocketd() {
     write_session_launcher
-    define_service websocketd "$web_user" TERM 10 "GATEWAY_ENV=$etc/gateway.env" -- \
+    address_space=$((WEBSOCKETD_ADDRESS_SPACE * 1024)) \
+        define_service websocketd "$web_user" TERM 10 "GATEWAY_ENV=$etc/gateway.env" -- \
         "$(find_program websocketd)" --address=127.0.0.1 --port="$websocketd_port" --maxforks="$MAX_SESSIONS" \
         --passenv=GATEWAY_ENV,PATH,LC_ALL --closems="$SESSION_CLOSE_MS" --loglevel=error \
         "$bin/session"

@@ -42,7 +42,8 @@ trap cleanup EXIT
 cat >"$dir/worker.service" <<END
 log=$dir/worker.log
 environment=(PATH=$PATH MARK=$dir/worker)
-command=(sh -c 'sleep 1000 & wait')
+address_space=4000000
+command=(sh -c 'ulimit -v >$dir/limit; sleep 1000 & wait')
 END
 cat >"$dir/stubborn.service" <<END
 log=$dir/stubborn.log
@@ -58,6 +59,7 @@ END
 
 setsid bash "$supervise" "$dir" worker &
 ok 'a service is started' runs worker
+ok 'and may grow as large as its definition says' grep -qx 4000000 "$dir/limit"
 pid=$(field worker.pid)
 kill -KILL "$pid"
 ok 'one that was killed is started again' runs_as_another worker pid "$pid"

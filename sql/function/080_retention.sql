@@ -9,10 +9,10 @@
 --   executors  processes that have ended
 --
 -- An id that is used again afterwards is a new workflow. One deletes at a time, DBOS' own retention
--- included (its lock); who comes second deletes nothing.
+-- included (its lock); who comes second deletes nothing, and hears that another is at it (busy).
 -- Locks: the advisory lock, then each kind in the order above, skipping what others hold.
 create or replace function openclaw.prune(p_app text, p_retention_ms bigint, p_limit integer)
-returns table (messages bigint, workflows bigint, orphans bigint, executors bigint)
+returns table (messages bigint, workflows bigint, orphans bigint, executors bigint, busy boolean)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
@@ -32,7 +32,7 @@ declare
   v_executors bigint;
 begin
   if not pg_try_advisory_xact_lock(v_lock) then
-    return query select 0::bigint, 0::bigint, 0::bigint, 0::bigint;
+    return query select 0::bigint, 0::bigint, 0::bigint, 0::bigint, true;
     return;
   end if;
 
@@ -145,6 +145,54 @@ begin
   where x.executor_id = o.executor_id;
   get diagnostics v_executors = row_count;
 
-  return query select v_messages, cardinality(v_ids)::bigint, v_orphans, v_executors;
+  return query select v_messages, cardinality(v_ids)::bigint, v_orphans, v_executors, false;
 end
+$$;
+
+-- What prune would delete, all of it: the same conditions.
+create or replace function openclaw.prune_preview(p_app text, p_retention_ms bigint)
+returns table (messages bigint, workflows bigint, orphans bigint, executors bigint)
+language sql
+stable
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+as $$
+  select
+    (
+      select count(*)
+      from openclaw.inbox i
+      where i.state in ('acked', 'dead', 'expired', 'withdrawn')
+        and i.due_at < b.before
+    ),
+    (
+      select count(*)
+      from dbos_system.workflow_status s
+      where s.completed_at < b.before
+        and s.status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
+        and s.application_name = p_app
+        and s.workflow_uuid not like 'agent:%'
+    ),
+    (
+      select count(*)
+      from dbos_system.workflow_input o
+      where o.retention_timestamp < b.before
+        and not exists (select from dbos_system.workflow_status s where s.workflow_uuid = o.workflow_uuid)
+    ) + (
+      select count(*)
+      from dbos_system.workflow_output o
+      where o.retention_timestamp < b.before
+        and not exists (select from dbos_system.workflow_status s where s.workflow_uuid = o.workflow_uuid)
+    ) + (
+      select count(*)
+      from dbos_system.operation_outputs o
+      where o.retention_timestamp < b.before
+        and not exists (select from dbos_system.workflow_status s where s.workflow_uuid = o.workflow_uuid)
+    ),
+    (
+      select count(*)
+      from openclaw.executor x
+      where x.ended_at < b.before
+    )
+  from (select openclaw.now_ms() - p_retention_ms as before) b
 $$;

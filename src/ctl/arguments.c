@@ -33,6 +33,8 @@ const struct flag_row flag_rows[FLAG__MAX] = {
     [FLAG_DBOS_QUEUE] = {"--dbos-queue", "NAME", "its messages are workflows, in this DBOS queue"},
     [FLAG_DBOS_WORKFLOW] = {"--dbos-workflow", "NAME", "of this name; their result is the reply"},
     [FLAG_APPLICATION] = {"--application", "NAME", "of this DBOS application (whichever knows it)"},
+    [FLAG_OLDER_THAN] = {"--older-than", "TIME",
+                         "what ended longer ago, 1d or more (RETENTION_MS)"},
     [FLAG_CHILDREN] = {"--children", NULL, "with all that descend from it"},
 };
 

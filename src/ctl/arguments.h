@@ -37,6 +37,7 @@ enum flag {
     FLAG_DBOS_QUEUE,
     FLAG_DBOS_WORKFLOW,
     FLAG_APPLICATION,
+    FLAG_OLDER_THAN,
     FLAG__MAX
 };
 #define TAKES(flag) (1u << (flag))

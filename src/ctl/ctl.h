@@ -60,6 +60,7 @@ enum error ctl_dead_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_redrive(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_purge(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_prune(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_doctor(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 
 /* Who runs this program, for the audit: "os:NAME". */

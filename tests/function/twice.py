@@ -31,6 +31,7 @@ OTHERS = {
     "bridge": "tests/function/bridge.py",
     "migrate": "tests/ctl/migrate.py",
     "prune": "tests/sweeper/retention.py",
+    "prune_preview": "reads",
 }
 # What the second call may move: a lease that is asked for again is longer, a subscription newer.
 MAY_MOVE = {"inbox_extend": {"due_at"}, "inbox_resume": {"epoch"}, "inbox_subscribe": {"epoch"}}

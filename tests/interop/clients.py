@@ -8,7 +8,7 @@
         gateway.run(tap, "tests/interop/messages.mjs", server, label="direct")
 
 What a case can ask of this side, host(CALL, …): ran (the keys of external steps, in order), kill (the
-sweeper, SIGKILL; starts another), sweeper (so many sweepers from now on).
+sweeper, SIGKILL; starts another), sweeper (so many sweepers from now on), prune (gatewayctl prune).
 """
 
 import json
@@ -24,7 +24,7 @@ for folder in ("sweeper", "ctl", "lib"):
 import node
 from cluster import Bouncer, Cluster
 from cluster import skip_without as skip_without_programs
-from programs import SWEEPER
+from programs import SWEEPER, ctl
 from sweeper import DATABASE, Machine
 from tap import skip_all
 
@@ -79,6 +79,11 @@ class Gateway:
             self.sweepers.pop().__exit__(None, None, None)
         while len(self.sweepers) < count:
             self.sweepers.append(self.machine.start(**self.settings))
+
+    def prune(self, *flags):
+        result = ctl(self.cluster, DATABASE, "prune", "--json", *flags, **self.settings)
+        assert result.code == 0, str(result)
+        return result.json
 
     # ---- running them
 

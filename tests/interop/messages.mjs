@@ -223,4 +223,27 @@ await cases({
       await t.rejects(read(t.client.readStream("nobody", "s", options)), "DBOSNonExistentWorkflowError", "of nobody");
     await sleep(0);
   },
+
+  "24 orphans": async (t) => {
+    const tables = ["workflow_status", "workflow_input", "workflow_output", "operation_outputs"];
+    const left = async (id) =>
+      (await Promise.all(tables.map((table) => t.row(`select count(*)::int as n from SCHEMA.${table} where workflow_uuid = $1`, id))))
+        .map((row) => row.n)
+        .join();
+    const old = 4 * 86400000;
+    const handle = await t.script([["step", "old"], ["setEvent", "k", 1]]);
+    const id = handle.workflowID;
+    await handle.getResult(often);
+    await t.client.deleteWorkflow(id);
+    const v4 = process.argv[4].includes("-4");
+    t.equal(await left(id), v4 ? "0,0,1,2" : "0,0,0,0", v4 ? "4.27.6 deletes the row alone" : "5.3.0 deletes all of it");
+    await t.host("sweeper", 0); // it would prune them itself
+    for (const table of tables.slice(1))
+      await t.rows(`update SCHEMA.${table} set retention_timestamp = retention_timestamp - ${old} where workflow_uuid = $1`, id);
+    const foretold = await t.host("prune", "--dry-run");
+    const gone = await t.host("prune");
+    t.equal([foretold.orphans, gone.orphans], v4 ? [3, 3] : [0, 0], "gatewayctl prune says what is left over, and deletes it");
+    t.equal(await left(id), "0,0,0,0", "nothing is left of it");
+    await t.host("sweeper", 1);
+  },
 });

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Conformance cases 1 to 7 with the official clients: 5.3.0 and 4.27.6, direct and through PgBouncer."""
+"""Conformance cases 1 to 7 with the official clients: 5.3.0 and 4.27.6, direct and through PgBouncer;
+and what 4.27.6 leaves behind where it deletes."""
 
 import os
 import sys
@@ -21,6 +22,7 @@ def main():
         only = sys.argv[1:]
         gateway.run(tap, SCRIPT, gateway.cluster, "5.3.0, direct", only=only)
         gateway.run(tap, SCRIPT, gateway.bouncer, "5.3.0, pooled", only=only)
+        gateway.run(tap, SCRIPT, gateway.cluster, "4.27.6, direct", clients.SDK_4, only=only)
         gateway.run(tap, SCRIPT, gateway.bouncer, "4.27.6, pooled", clients.SDK_4, only=only)
     return tap.done()
 

@@ -8,6 +8,7 @@ import sys
 import time
 
 from cluster import Cluster, skip_without
+from programs import ctl
 from sweeper import Machine, wait
 from tap import Tap
 from transition import DAY, literal, message, step, task
@@ -25,9 +26,22 @@ TABLES = (
 )
 
 
-def prune(db, limit=100):
+KINDS = ("messages", "workflows", "orphans", "executors")
+FORETOLD = []  # for each call without contention: what the preview said, what then went
+
+
+def preview(db):
+    [row] = db.call("prune_preview", retention_ms=RETENTION)
+    return tuple(row[k] for k in KINDS)
+
+
+def prune(db, limit=100, contended=False):
+    said = preview(db)
     [row] = db.call("prune", retention_ms=RETENTION, limit=limit)
-    return tuple(row[k] for k in ("messages", "workflows", "orphans", "executors"))
+    went = tuple(row[k] for k in KINDS)
+    if not contended:
+        FORETOLD.append((tuple(min(n, limit) for n in said), went))
+    return went if not row["busy"] else "busy"
 
 
 def clear(db):
@@ -193,8 +207,8 @@ def one_at_a_time(tap, db):
     with db.another() as other:
         other.run(f"select pg_advisory_lock({key})")
         tap.equal(
-            prune(db),
-            (0, 0, 0, 0),
+            prune(db, contended=True),
+            "busy",
             "while another retention runs, DBOS' own included, nothing goes",
         )
         other.run(f"select pg_advisory_unlock({key})")
@@ -203,12 +217,53 @@ def one_at_a_time(tap, db):
         other.run(
             "select from dbos_system.workflow_status where workflow_uuid = 'alice:x' for update"
         )
-        tap.equal(prune(db), (0, 0, 0, 0), "what somebody holds is left")
+        tap.equal(prune(db, contended=True), (0, 0, 0, 0), "what somebody holds is left")
         other.run("commit")
     tap.equal(prune(db), (0, 1, 0, 0), "until the next time")
     db.commit(*(finished(f"alice:b{n}") for n in range(25)))
     age(db)
     tap.equal([prune(db, 10)[1] for _ in range(4)], [10, 10, 5, 0], "a call takes a batch")
+    clear(db)
+
+
+def by_hand(tap, machine):
+    """gatewayctl prune, which says first what it would do."""
+    db = machine.db
+
+    def prune_now(*flags, **settings):
+        return ctl(machine.cluster, machine.database, "prune", *flags, "--json", **settings)
+
+    def kinds(result):
+        return [result.json[k] for k in KINDS]
+
+    db.commit(message("old"), message("unread"))
+    [old, unread] = db.claim(lease_ms=DAY)
+    db.ack(old)
+    db.nack(unread, delay_ms=0)
+    db.commit(finished("alice:c"), *(finished(f"alice:d{n}") for n in range(1100)))
+    age(db)
+    db.run("delete from dbos_system.workflow_status where workflow_uuid = 'alice:c'")
+    dry = prune_now("--dry-run")
+    tap.equal((dry.code, kinds(dry)), (0, [1, 1101, 3, 0]), "gatewayctl prune --dry-run says what would go")
+    tap.equal(dry.json["dryRun"], True, "and that it did not")
+    tap.equal(kinds(prune_now("--dry-run")), kinds(dry), "it changes nothing")
+    tap.equal(kinds(prune_now("--dry-run", "--older-than", "5d")), [0, 0, 0, 0], "--older-than: nothing is so old")
+    too_young = prune_now("--older-than", "1h")
+    tap.ok(too_young.code == 64 and "1d or more" in too_young.err, "less than a day is refused", str(too_young))
+    digest = hashlib.sha256(b"dbos.retention.dbos_system").digest()
+    key = int.from_bytes(digest[:8], "big", signed=True)
+    with db.another() as other:
+        other.run(f"select pg_advisory_lock({key})")
+        busy = prune_now()
+        tap.ok(busy.code == 69 and "another process is pruning" in busy.err, "another that prunes is named", str(busy))
+    done = prune_now()
+    tap.equal((done.code, kinds(done)), (0, kinds(dry)), "gatewayctl prune does it, in as many batches as it takes")
+    tap.equal(kinds(prune_now()), [0, 0, 0, 0], "all of it")
+    tap.equal(
+        (db.count("openclaw.inbox"), db.count("dbos_system.notifications"), rows_of(db, "agent:bob") > 0),
+        (1, 1, True),
+        "the mailbox and what is unread stay",
+    )
     clear(db)
 
 
@@ -249,8 +304,11 @@ def main():
         machine = Machine(cluster)
         for test in (messages, workflows, orphans, one_at_a_time):
             test(tap, machine.db)
+        by_hand(tap, machine)
         interrupted(tap, machine)
         machine.close()
+        tap.ok(len(FORETOLD) > 10, "the preview was asked each time")
+        tap.equal([f for f in FORETOLD if f[0] != f[1]], [], "and was right")
     return tap.done()
 
 

@@ -50,7 +50,17 @@ render() {
 }
 
 # environment_file POOLER-NAME ROLE: gateway.env for one side of the pooler. No password: see database.sh.
+# A name may stand in it once: a line of gateway.local.env takes the place of ours.
 environment_file() {
+    local own=$etc/gateway.local.env
+    [ -r "$own" ] || own=/dev/null
+    our_lines "$1" "$2" | awk -F= -v own="$own" '
+        BEGIN { while ((getline line <own) > 0) { sub(/^export[ \t]+/, "", line); sub(/=.*/, "", line); set[line] } }
+        !($1 in set)'
+    cat "$own"
+}
+
+our_lines() {
     cat <<END
 # written by deploy/quickstart at every start; put settings of your own into $etc/gateway.local.env
 HOST=$HOST
@@ -61,7 +71,6 @@ RUNTIME_DIR=$run/gateway/bells
 HTTP_SOCKET=$run/gateway/http.sock
 ALLOWED_ORIGINS="http://$HOST:$PORT http://localhost:$PORT"
 END
-    [ ! -r "$etc/gateway.local.env" ] || cat "$etc/gateway.local.env"
 }
 
 write_environment() {

@@ -251,7 +251,9 @@ as $$
   select distinct x.host || '/' || x.executor_id
   from openclaw.subscription s
   join openclaw.executor x on x.executor_id = s.executor_id
+  join openclaw.agent a on a.agent_id = s.agent_id
   where x.ended_at is null
+    and a.status = 'active'
     and exists (
       select
       from openclaw.inbox i

@@ -41,6 +41,14 @@ const char *error_phrase(enum error error)
     return row_of(error)->phrase;
 }
 
+enum error error_from_code(const char *code, size_t len)
+{
+    for (enum error error = OK + 1; error < ERR__MAX; error++)
+        if (strlen(rows[error].code) == len && memcmp(rows[error].code, code, len) == 0)
+            return error;
+    return ERR_INTERNAL;
+}
+
 int error_http_status(enum error error)
 {
     return row_of(error)->http;

@@ -8,6 +8,7 @@
 #define OPENCLAW_BASE_ERROR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 
@@ -31,10 +32,11 @@ struct failure {
     char detail[256];
 };
 
-const char *error_code(enum error error);   /* stable, "OK" for OK */
-const char *error_phrase(enum error error); /* "ok" for OK */
-int error_http_status(enum error error);    /* 200 for OK */
-int error_exit_code(enum error error);      /* 0 for OK */
+const char *error_code(enum error error);                 /* stable, "OK" for OK */
+const char *error_phrase(enum error error);               /* "ok" for OK */
+enum error error_from_code(const char *code, size_t len); /* ERR_INTERNAL for one that is none */
+int error_http_status(enum error error);                  /* 200 for OK */
+int error_exit_code(enum error error);                    /* 0 for OK */
 enum error_retry error_retry(enum error error);
 
 /* Fills `failure` (which may be NULL) and returns `error`, so that a failing line reads

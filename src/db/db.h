@@ -14,7 +14,8 @@
  *                   effect as once, so the same call again re-reads what became of it
  *   anything else   the same call fails again
  * Private SQLSTATEs of our functions map to errors: OC001 FENCED, OC002 NOT_FOUND, OC003
- * FORBIDDEN, OC004 STALE, OC005 INVALID_REQUEST, OC006 IDEMPOTENCY_CONFLICT, OC007 SCHEMA.
+ * FORBIDDEN, OC004 STALE, OC005 INVALID_REQUEST, OC006 IDEMPOTENCY_CONFLICT, OC007 SCHEMA,
+ * OC008 INBOX_FULL, OC009 PRECONDITION_FAILED.
  */
 #ifndef OPENCLAW_DB_DB_H
 #define OPENCLAW_DB_DB_H

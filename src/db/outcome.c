@@ -32,6 +32,7 @@ static const struct meaning meanings[] = {
     {"OC006", ERR_IDEMPOTENCY_CONFLICT, ""},
     {"OC007", ERR_SCHEMA, MIGRATE_HINT},
     {"OC008", ERR_INBOX_FULL, ""},
+    {"OC009", ERR_PRECONDITION_FAILED, ""},
 
     /* another try may succeed at once */
     {"40001", ERR_SERIALIZATION, ""},

@@ -211,14 +211,6 @@ void commit_call(struct db_call *call, struct arena *arena, const struct engine 
     add_events(call, arena, workflows, count, events);
 }
 
-static enum error error_of_code(struct text code)
-{
-    for (enum error error = 1; error < ERR__MAX; error++)
-        if (text_is(code, error_code(error)))
-            return error;
-    return ERR_INTERNAL;
-}
-
 static const struct {
     const char *name;
     enum workflow_outcome_kind kind;
@@ -238,7 +230,9 @@ static void read_outcome(struct workflow *workflow, struct db_rows *rows, size_t
         if (text_is(kind, outcomes[i].name))
             outcome->kind = outcomes[i].kind;
     if (outcome->kind == WORKFLOW_REFUSED) {
-        outcome->reason = error_of_code(db_text(rows, row, 2));
+        struct text reason = db_text(rows, row, 2);
+
+        outcome->reason = reason.data ? error_from_code(reason.data, reason.len) : ERR_INTERNAL;
         failure_set(&outcome->failure, outcome->reason, "%s", "");
     }
     outcome->status = db_text(rows, row, 3);

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "db/db.h"
+#include "workflow/agent_rules.h"
 
 enum scope {
     SCOPE_SEND = 1 << 0,            /* "send" */
@@ -19,8 +20,6 @@ enum scope {
     SCOPE_AGENTS_WRITE = 1 << 4,    /* "agents:write" */
     SCOPE_OPERATOR = 1 << 5         /* "operator": everything, of everybody */
 };
-
-#define AGENT_ALLOW_MAX 1000 /* names on an agent's list of who may write to it */
 
 struct principal {
     char id[AGENT_ID_MAX + 1];

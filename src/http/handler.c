@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "http/handler.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 
 enum error handler_run(struct http_context *context, const struct db_call *call,
@@ -74,4 +76,32 @@ enum error idempotency_key(struct http_context *context, struct text id, struct 
                            "the header Idempotency-Key and the body's id differ; send one of them");
     *ret_key = header.data != NULL ? header : id;
     return OK;
+}
+
+enum error handler_add_cursor(struct http_context *context, struct db_call *call)
+{
+    struct text cursor = request_query(context->request, "cursor");
+    const char *dot = cursor.len > 0 ? memchr(cursor.data, '.', cursor.len) : NULL;
+    int64_t number;
+
+    if (cursor.data == NULL) {
+        db_add_null(call);
+        db_add_null(call);
+        return OK;
+    }
+    if (dot == NULL || text_int64((struct text){cursor.data, (size_t)(dot - cursor.data)}, 0,
+                                  INT64_MAX, &number) != OK)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "cursor is not one that a list has given");
+    db_add_int(call, number);
+    db_add_text(call, (struct text){dot + 1, cursor.len - (size_t)(dot + 1 - cursor.data)});
+    return OK;
+}
+
+struct document *handler_cursor(struct http_context *context, int64_t number, struct text id)
+{
+    const char *cursor =
+        arena_printf(context->arena, "%lld.%.*s", (long long)number, (int)id.len, id.data);
+
+    return document_from_text(context->arena, percent_encode(context->arena, text_of(cursor)));
 }

@@ -20,7 +20,8 @@ http_handler handle_workflow_manage;
 /* handler_start.c */
 http_handler handle_workflow_start, handle_agent_provision;
 /* handler_agents.c */
-http_handler handle_agent_list, handle_agent_get, handle_agent_change;
+http_handler handle_agent_list, handle_agent_get, handle_agent_change, handle_agent_delete,
+    handle_heartbeat_list;
 /* handler_inbox.c */
 http_handler handle_inbox_pull, handle_inbox_ack, handle_inbox_nack, handle_inbox_extend;
 
@@ -36,6 +37,13 @@ enum error handler_run(struct http_context *context, const struct db_call *call,
 /* Milliseconds of the database as RFC 3339 text; JSON null where column is null. */
 struct document *handler_time(struct http_context *context, struct db_rows *rows, size_t row,
                               unsigned column);
+/* Where a page begins: two parameters of the call, a number and an id, from the query's `cursor`;
+ * null where there is none. Errors: INVALID_REQUEST. And the cursor of the page behind this row. */
+enum error handler_add_cursor(struct http_context *context, struct db_call *call) MUST_CHECK;
+struct document *handler_cursor(struct http_context *context, int64_t number, struct text id);
+/* Answers with one agent and its ETag. Errors: NOT_FOUND. */
+enum error handler_agent_answer(struct http_context *context, struct text id,
+                                int status) MUST_CHECK;
 /* An optional member of the body, of that kind; ERR_INVALID_REQUEST where it is another. JSON null
  * is as good as absent. */
 enum error body_text(struct http_context *context, const struct document *object, const char *key,

@@ -4,25 +4,61 @@
  */
 #include "http/handler.h"
 
+#include <string.h>
+
 #include "db/statement.h"
+#include "workflow/agent_rules.h"
+
+#define LIST_DEFAULT   100
+#define LIST_MAX       500
+#define MATCHES_MAX    16
+#define VERSION_UNLIKE (-1) /* of an entity tag that none of ours is */
+
+/* Columns of agent_page.sql. */
+enum {
+    AGENT_ID,
+    AGENT_NAME,
+    AGENT_STATUS,
+    AGENT_MODEL,
+    AGENT_CREATED,
+    AGENT_SCOPES,
+    AGENT_CREDENTIALS,
+    AGENT_SUBSCRIBED,
+    AGENT_ALLOW,
+    AGENT_VERSION,
+    AGENT_UPDATED,
+    AGENT_PERSONA,
+    AGENT_USER,
+    AGENT_SESSION_KEY,
+    AGENT_INBOX_LIMIT,
+    AGENT_HEARTBEAT,
+    AGENT_CONFIGURATION,
+    AGENT_PAUSED,
+    AGENT_NEXT_HEARTBEAT
+};
 
 static bool may_see_all(const struct http_context *context)
 {
     return principal_may(&context->principal, SCOPE_AGENTS_WRITE);
 }
 
-/* Null: everybody with the scope may write to it. */
-static struct document *allow_document(struct arena *arena, struct db_rows *rows, size_t row)
+static enum error no_such(struct http_context *context)
+{
+    return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such agent");
+}
+
+static struct document *names(struct arena *arena, struct db_rows *rows, size_t row,
+                              unsigned column)
 {
     struct document *list = document_array(arena);
-    struct text *names;
+    struct text *texts;
     size_t count;
 
-    if (db_is_null(rows, row, 8))
+    if (db_is_null(rows, row, column))
         return document_null(arena);
-    names = db_texts(rows, row, 8, &count);
+    texts = db_texts(rows, row, column, &count);
     for (size_t i = 0; i < count; i++)
-        document_append(list, document_from_text(arena, names[i]));
+        document_append(list, document_from_text(arena, texts[i]));
     return list;
 }
 
@@ -31,31 +67,50 @@ static struct document *agent_document(struct http_context *context, struct db_r
 {
     struct arena *arena = context->arena;
     struct document *agent = document_object(arena);
-    struct document *scopes = document_array(arena);
-    size_t count;
-    struct text *names = db_texts(rows, row, 5, &count);
+    static const struct {
+        const char *name;
+        unsigned column;
+    } texts[] = {{"name", AGENT_NAME},
+                 {"persona", AGENT_PERSONA},
+                 {"model", AGENT_MODEL},
+                 {"userId", AGENT_USER},
+                 {"sessionKey", AGENT_SESSION_KEY}};
 
-    for (size_t i = 0; i < count; i++)
-        document_append(scopes, document_from_text(arena, names[i]));
-    document_put_text(agent, "agentId", db_text(rows, row, 0));
-    document_put(agent, "name", document_from_text(arena, db_text(rows, row, 1)));
-    document_put_text(agent, "status", db_text(rows, row, 2));
-    document_put(agent, "model", document_from_text(arena, db_text(rows, row, 3)));
-    document_put(agent, "createdAt", handler_time(context, rows, row, 4));
-    document_put(agent, "scopes", scopes);
-    document_put(agent, "allowFrom", allow_document(arena, rows, row));
-    document_put_int(agent, "credentials", db_int(rows, row, 6));
-    document_put_bool(agent, "subscribed", db_bool(rows, row, 7));
+    document_put_text(agent, "agentId", db_text(rows, row, AGENT_ID));
+    document_put_text(agent, "status", db_text(rows, row, AGENT_STATUS));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        document_put(agent, texts[i].name,
+                     document_from_text(arena, db_text(rows, row, texts[i].column)));
+    document_put(agent, "inboxLimit",
+                 db_is_null(rows, row, AGENT_INBOX_LIMIT)
+                     ? document_null(arena)
+                     : document_from_int(arena, db_int(rows, row, AGENT_INBOX_LIMIT)));
+    /* null: everybody with the scope may write to it */
+    document_put(agent, "allowFrom", names(arena, rows, row, AGENT_ALLOW));
+    document_put(agent, "heartbeat",
+                 document_from_json(arena, db_text(rows, row, AGENT_HEARTBEAT)));
+    document_put(agent, "nextHeartbeatAt", handler_time(context, rows, row, AGENT_NEXT_HEARTBEAT));
+    document_put(agent, "configuration",
+                 document_from_json(arena, db_text(rows, row, AGENT_CONFIGURATION)));
+    document_put(agent, "paused", document_from_json(arena, db_text(rows, row, AGENT_PAUSED)));
+    document_put(agent, "scopes", names(arena, rows, row, AGENT_SCOPES));
+    document_put_int(agent, "credentials", db_int(rows, row, AGENT_CREDENTIALS));
+    document_put_bool(agent, "subscribed", db_bool(rows, row, AGENT_SUBSCRIBED));
+    document_put_int(agent, "version", db_int(rows, row, AGENT_VERSION));
+    document_put(agent, "createdAt", handler_time(context, rows, row, AGENT_CREATED));
+    document_put(agent, "updatedAt", handler_time(context, rows, row, AGENT_UPDATED));
     return agent;
 }
 
-static enum error run_list(struct http_context *context, struct text agent,
-                           struct db_rows **ret_rows)
+static enum error run_page(struct http_context *context, struct text agent, struct text after,
+                           int64_t limit, struct db_rows **ret_rows)
 {
     struct db_call call;
 
-    db_call_init(&call, context->arena, STATEMENT_AGENT_LIST);
+    db_call_init(&call, context->arena, STATEMENT_AGENT_PAGE);
     db_add_text(&call, agent);
+    db_add_text(&call, after);
+    db_add_int(&call, limit);
     return handler_run(context, &call, ret_rows);
 }
 
@@ -63,135 +118,224 @@ enum error handle_agent_list(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
     struct document *agents = document_array(context->arena);
+    struct text cursor = request_query(context->request, "cursor");
+    struct text only = may_see_all(context) ? TEXT_NONE : text_of(context->principal.id);
+    struct document *next = document_null(context->arena);
     struct db_rows *rows;
-    enum error error =
-        run_list(context, may_see_all(context) ? TEXT_NONE : text_of(context->principal.id), &rows);
+    int64_t limit;
+    size_t count;
+    enum error error = request_query_int(context->request, "limit", 1, LIST_MAX, LIST_DEFAULT,
+                                         &context->failure, &limit);
 
     if (error != OK)
         return error;
-    for (size_t row = 0; row < db_rows_count(rows); row++)
+    if (cursor.data != NULL && !text_is_agent_id(cursor))
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "cursor is not one that a list has given");
+    error = run_page(context, only, cursor, limit + 1, &rows);
+    if (error != OK)
+        return error;
+    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
+    for (size_t row = 0; row < count; row++)
         document_append(agents, agent_document(context, rows, row));
+    if (db_rows_count(rows) > count)
+        next = document_from_text(context->arena, db_text(rows, count - 1, AGENT_ID));
     error = db_rows_error(rows, &context->failure);
     if (error != OK)
         return error;
-    response_json(context->response, 200, document_put(answer, "agents", agents));
+    document_put(answer, "agents", agents);
+    document_put(answer, "nextCursor", next);
+    response_json(context->response, 200, answer);
     return OK;
+}
+
+enum error handler_agent_answer(struct http_context *context, struct text id, int status)
+{
+    struct document *agent;
+    struct db_rows *rows;
+    enum error error = run_page(context, id, TEXT_NONE, 1, &rows);
+
+    if (error != OK)
+        return error;
+    if (db_rows_count(rows) == 0)
+        return no_such(context);
+    agent = agent_document(context, rows, 0);
+    response_header(context->response, "ETag",
+                    text_of(arena_printf(context->arena, "\"%lld\"",
+                                         (long long)db_int(rows, 0, AGENT_VERSION))));
+    error = db_rows_error(rows, &context->failure);
+    if (error == OK)
+        response_json(context->response, status, agent);
+    return error;
 }
 
 enum error handle_agent_get(struct http_context *context)
 {
     struct text id = context->params[0];
-    struct document *agent;
-    struct db_rows *rows;
-    enum error error;
 
     if (!text_is_agent_id(id) || (!may_see_all(context) && !text_is(id, context->principal.id)))
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such agent");
-    error = run_list(context, id, &rows);
-    if (error != OK)
-        return error;
-    if (db_rows_count(rows) == 0)
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such agent");
-    agent = agent_document(context, rows, 0);
-    error = db_rows_error(rows, &context->failure);
-    if (error == OK)
-        response_json(context->response, 200, agent);
-    return error;
+        return no_such(context);
+    return handler_agent_answer(context, id, 200);
 }
 
 /* ---- changing -------------------------------------------------------------------------------- */
 
-#define AGENT_NAME_MAX 200 /* bytes, of the name for people */
-
-struct change {
-    bool sets_name, sets_allow;
-    struct text name, status;
-    struct text *allow; /* NULL: everybody */
-    size_t allow_count;
-};
-
-static enum error read_allow(struct http_context *context, const struct document *list,
-                             struct change *change)
+/* One entity tag at the start of *rest (RFC 9110, 8.8.3); its version, or VERSION_UNLIKE: weak ones
+ * never match here (13.1.1). */
+static enum error next_tag(struct http_context *context, struct text *rest, int64_t *ret_version)
 {
-    change->sets_allow = document_kind(list) != DOCUMENT_ABSENT;
-    if (!change->sets_allow || document_kind(list) == DOCUMENT_NULL)
-        return OK;
-    change->allow_count = document_count(list);
-    if (document_kind(list) != DOCUMENT_ARRAY || change->allow_count > AGENT_ALLOW_MAX)
+    bool weak = rest->len >= 2 && rest->data[0] == 'W' && rest->data[1] == '/';
+    struct text tag = weak ? (struct text){rest->data + 2, rest->len - 2} : *rest;
+    const char *end =
+        tag.len >= 2 && tag.data[0] == '"' ? memchr(tag.data + 1, '"', tag.len - 1) : NULL;
+    struct text inside;
+
+    if (end == NULL)
         return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                           "allowFrom is an array of at most %d principals, or null for everybody",
-                           AGENT_ALLOW_MAX);
-    change->allow = arena_array(context->arena, change->allow_count + 1, sizeof(*change->allow));
-    for (size_t i = 0; i < change->allow_count; i++) {
-        change->allow[i] = document_string(document_at(list, i));
-        if (!text_is_agent_id(change->allow[i]))
-            return failure_set(&context->failure, ERR_INVALID_ID,
-                               "allowFrom: element %zu is no principal's id", i);
-    }
+                           "If-Match takes the ETag of an answer, with its quotes, or *");
+    inside = (struct text){tag.data + 1, (size_t)(end - tag.data - 1)};
+    if (weak || text_int64(inside, 1, INT64_MAX, ret_version) != OK)
+        *ret_version = VERSION_UNLIKE;
+    *rest = (struct text){end + 1, tag.len - (size_t)(end + 1 - tag.data)};
     return OK;
 }
 
-static enum error read_change(struct http_context *context, struct change *ret_change)
+/* Adds the versions of If-Match to the call; null: any will do. */
+static enum error add_match(struct http_context *context, struct db_call *call)
 {
-    static const char *const known[] = {"name", "status", "allowFrom", NULL};
-    struct change change = {.sets_name = document_get(context->body, "name") != NULL};
-    enum error error;
+    struct text rest = context->request->if_match;
+    int64_t versions[MATCHES_MAX];
+    size_t count = 0;
 
-    for (size_t i = 0; i < document_count(context->body); i++) {
-        struct text key = document_key(context->body, i);
-        const char *const *name = known;
-
-        while (*name != NULL && !text_is(key, *name))
-            name++;
-        if (*name == NULL)
-            return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                               "an agent's name, status and allowFrom can be changed");
+    if (rest.data == NULL || text_is(rest, "*")) {
+        db_add_null(call);
+        return OK;
     }
-    if ((error = body_text(context, context->body, "name", &change.name)) != OK ||
-        (error = body_text(context, context->body, "status", &change.status)) != OK ||
-        (error = read_allow(context, document_get(context->body, "allowFrom"), &change)) != OK)
-        return error;
-    if (change.name.len > AGENT_NAME_MAX)
-        return failure_set(&context->failure, ERR_TOO_LARGE, "name may have %d bytes",
-                           AGENT_NAME_MAX);
-    if (change.status.data != NULL && !text_is(change.status, "active") &&
-        !text_is(change.status, "paused"))
-        return failure_set(&context->failure, ERR_INVALID_REQUEST, "status is active or paused");
-    *ret_change = change;
+    for (;;) {
+        enum error error;
+
+        while (rest.len > 0 && memchr(" \t,", rest.data[0], 3) != NULL)
+            rest = (struct text){rest.data + 1, rest.len - 1};
+        if (rest.len == 0 && count > 0)
+            break;
+        if (count == MATCHES_MAX)
+            return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                               "If-Match takes %d entity tags", MATCHES_MAX);
+        error = next_tag(context, &rest, &versions[count++]);
+        if (error != OK)
+            return error;
+    }
+    db_add_ints(call, versions, count);
     return OK;
 }
 
 enum error handle_agent_change(struct http_context *context)
 {
     struct text id = context->params[0];
-    struct change change = {0};
     struct db_rows *rows;
     struct db_call call;
     struct text *bells;
     size_t count;
-    enum error error = read_change(context, &change);
+    enum error error = agent_settings_check(context->body, NULL, &context->failure);
 
     if (error != OK)
         return error;
     if (!text_is_agent_id(id))
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such agent");
-    db_call_init(&call, context->arena, STATEMENT_AGENT_SET);
+        return no_such(context);
+    db_call_init(&call, context->arena, STATEMENT_AGENT_CHANGE);
     db_add_string(&call, context->principal.id);
     db_add_text(&call, id);
-    db_add_bool(&call, change.sets_name);
-    db_add_text(&call, change.name);
-    db_add_bool(&call, change.sets_allow);
-    if (change.allow != NULL)
-        db_add_texts(&call, change.allow, change.allow_count);
-    else
-        db_add_null(&call);
-    db_add_text(&call, change.status);
-    error = handler_run(context, &call, &rows);
+    db_add_text(&call, document_text(context->arena, context->body));
+    error = add_match(context, &call);
+    if (error == OK)
+        error = handler_run(context, &call, &rows);
     if (error != OK)
         return error;
     if (db_rows_count(rows) == 0)
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such agent");
+        return no_such(context);
+    bells = db_texts(rows, 0, 3, &count);
+    engine_ring(&context->server->engine, bells, count);
+    return handler_agent_answer(context, id, 200);
+}
+
+enum error handle_agent_delete(struct http_context *context)
+{
+    const struct options *options = context->server->options;
+    struct text id = context->params[0];
+    struct db_rows *rows;
+    struct db_call call;
+    struct text *bells;
+    size_t count;
+    enum error error;
+
+    if (!text_is_agent_id(id))
+        return no_such(context);
+    db_call_init(&call, context->arena, STATEMENT_AGENT_DELETE);
+    db_add_string(&call, context->principal.id);
+    db_add_string(&call, options->app_name);
+    db_add_bool(&call, options->legacy_payloads != 0);
+    db_add_text(&call, id);
+    error = add_match(context, &call);
+    if (error == OK)
+        error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    if (db_rows_count(rows) == 0)
+        return no_such(context);
     bells = db_texts(rows, 0, 1, &count);
     engine_ring(&context->server->engine, bells, count);
-    return handle_agent_get(context);
+    context->response->status = 204;
+    return OK;
+}
+
+/* ---- heartbeats ------------------------------------------------------------------------------ */
+
+enum error handle_heartbeat_list(struct http_context *context)
+{
+    struct document *answer = document_object(context->arena);
+    struct document *list = document_array(context->arena);
+    struct document *next = document_null(context->arena);
+    struct text id = context->params[0];
+    struct db_rows *rows;
+    struct db_call call;
+    int64_t limit;
+    size_t count;
+    enum error error = request_query_int(context->request, "limit", 1, LIST_MAX, LIST_DEFAULT,
+                                         &context->failure, &limit);
+
+    if (error != OK)
+        return error;
+    if (!text_is_agent_id(id) || (!may_see_all(context) && !text_is(id, context->principal.id)))
+        return no_such(context);
+    db_call_init(&call, context->arena, STATEMENT_HEARTBEAT_LIST);
+    db_add_text(&call, id);
+    error = handler_add_cursor(context, &call);
+    if (error != OK)
+        return error;
+    db_add_int(&call, limit + 1);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
+    for (size_t row = 0; row < count; row++) {
+        struct document *one = document_object(context->arena);
+
+        document_put_text(one, "workflowUuid", db_text(rows, row, 0));
+        document_put_text(one, "status", db_text(rows, row, 1));
+        document_put(one, "response", document_from_json(context->arena, db_text(rows, row, 2)));
+        document_put(one, "reason", document_from_text(context->arena, db_text(rows, row, 3)));
+        document_put(one, "startedAt", handler_time(context, rows, row, 4));
+        document_put(one, "finishedAt", handler_time(context, rows, row, 5));
+        document_append(list, one);
+    }
+    if (db_rows_count(rows) > count)
+        next = handler_cursor(context, db_int(rows, count - 1, 5), db_text(rows, count - 1, 0));
+    error = db_rows_error(rows, &context->failure);
+    if (error != OK)
+        return error;
+    document_put_text(answer, "agentId", id);
+    document_put(answer, "heartbeats", list);
+    document_put(answer, "nextCursor", next);
+    response_json(context->response, 200, answer);
+    return OK;
 }

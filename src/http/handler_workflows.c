@@ -225,27 +225,6 @@ enum error handle_workflow_events(struct http_context *context)
 /* ---- the list -----------------------------------------------------------------------------------
  */
 
-/* "<created_at>.<workflow id>": where the next page begins. Opaque to clients. */
-static enum error add_cursor(struct http_context *context, struct db_call *call)
-{
-    struct text cursor = request_query(context->request, "cursor");
-    const char *dot = cursor.len > 0 ? memchr(cursor.data, '.', cursor.len) : NULL;
-    int64_t created;
-
-    if (cursor.data == NULL) {
-        db_add_null(call);
-        db_add_null(call);
-        return OK;
-    }
-    if (dot == NULL || text_int64((struct text){cursor.data, (size_t)(dot - cursor.data)}, 0,
-                                  INT64_MAX, &created) != OK)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                           "cursor is not one that a list has given");
-    db_add_int(call, created);
-    db_add_text(call, (struct text){dot + 1, cursor.len - (size_t)(dot + 1 - cursor.data)});
-    return OK;
-}
-
 static enum error add_statuses(struct http_context *context, struct db_call *call)
 {
     struct text wanted = request_query(context->request, "status");
@@ -309,14 +288,8 @@ static enum error write_page(struct http_context *context, struct db_rows *rows,
 
     for (size_t row = 0; row < count; row++)
         document_append(items, list_item(context, rows, row));
-    if (db_rows_count(rows) > limit) {
-        struct text id = db_text(rows, count - 1, 0);
-        const char *cursor =
-            arena_printf(context->arena, "%lld.%.*s", (long long)db_int(rows, count - 1, 6),
-                         (int)id.len, id.data);
-
-        next = document_from_text(context->arena, percent_encode(context->arena, text_of(cursor)));
-    }
+    if (db_rows_count(rows) > limit)
+        next = handler_cursor(context, db_int(rows, count - 1, 6), db_text(rows, count - 1, 0));
     error = db_rows_error(rows, &context->failure);
     if (error != OK)
         return error;
@@ -350,7 +323,7 @@ enum error handle_workflow_list(struct http_context *context)
         db_add_null(&call);
     else
         db_add_string(&call, context->principal.id);
-    error = add_cursor(context, &call);
+    error = handler_add_cursor(context, &call);
     if (error != OK)
         return error;
     db_add_int(&call, limit + 1); /* one more tells whether there is a next page */

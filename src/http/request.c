@@ -272,6 +272,11 @@ static enum error parse_headers(struct http_request *request, http_variable_func
         {"HTTP_AUTHORIZATION", "Authorization", &request->authorization},
         {"HTTP_IDEMPOTENCY_KEY", "Idempotency-Key", &request->idempotency_key},
         {"HTTP_PREFER", "Prefer", &prefer},
+        {"HTTP_IF_MATCH", "If-Match", &request->if_match},
+        {"HTTP_ORIGIN", "Origin", &request->origin},
+        {"HTTP_ACCESS_CONTROL_REQUEST_METHOD", "Access-Control-Request-Method",
+         &request->access_control_request_method},
+        {"HTTP_TRACEPARENT", "traceparent", &request->traceparent},
         {"REMOTE_ADDR", "the remote address", &request->remote_address},
     };
 

@@ -46,6 +46,7 @@ struct http_request {
     struct http_query query[HTTP_QUERY_MAX]; /* decoded, no name twice */
     unsigned query_count;
     struct text host, content_type, authorization, idempotency_key; /* absent where not sent */
+    struct text if_match, origin, access_control_request_method, traceparent;
     struct text remote_address;
     struct text id;     /* X-Request-Id where it was sane, else a fresh one */
     bool respond_async; /* Prefer: respond-async (RFC 7240) */

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 
-#define HTTP_RESPONSE_HEADERS_MAX 12
+#define HTTP_RESPONSE_HEADERS_MAX 24
 
 struct http_response {
     struct arena *arena;

@@ -25,6 +25,7 @@ STATEMENTS = os.path.join(os.environ["abs_top_srcdir"], "sql", "statement", "*.s
 OTHERS = {
     "now_ms": "reads",
     "message_id": "reads",
+    "agent_pause_document": "reads",
     "inbox_overdue": "reads",
     "presence_changes": "reads",
     "workflow_fence": "reads, and locks",
@@ -63,6 +64,72 @@ def running(db, *ids, executor="x1"):
 def agent_provision(db):
     db.run("delete from openclaw.agent where agent_id = 'carol'")
     return lambda: db.call("agent_provision", agent="carol")
+
+
+@row
+def agent_change(db):
+    change = {"name": "Bob", "status": "paused", "heartbeat": {"enabled": True, "interval": "5m"}}
+    version = db.value("select version from openclaw.agent where agent_id = 'bob'")
+    return lambda: db.call(
+        "agent_change", by="root", agent="bob", change=json.dumps(change), match=[version]
+    )
+
+
+@row
+def agent_change__heartbeat(db):
+    change = {"status": "active", "heartbeat": {"enabled": True, "interval": "2h"}}
+    return lambda: db.call(
+        "agent_change", by="root", agent="bob", change=json.dumps(change), match=None
+    )
+
+
+@row
+def agent_pause(db):
+    db.run("update openclaw.agent set status = 'active'")
+    return lambda: db.call("agent_pause", by="root", agent="bob", status="paused", reason="night")
+
+
+@row
+def agent_delete(db):
+    db.provision("dora")
+    db.commit(message("m1", to="dora"))
+    return lambda: db.call("agent_delete", by="root", agent="dora", match=None)
+
+
+def beats(db):
+    db.run(
+        "update openclaw.agent set status = 'active', heartbeat_workflow = 'alice:h1',"
+        """ heartbeat = '{"enabled":true}'"""
+    )
+    return {"agent": "bob", "by": "root", "parent": "alice:h1"}
+
+
+@row
+def heartbeat_plan(db):
+    arguments = beats(db)
+    return lambda: db.call("heartbeat_plan", **arguments)
+
+
+@row
+def heartbeat_begin(db):
+    beats(db)
+    return lambda: db.call("heartbeat_begin", agent="bob", workflow="alice:h1")
+
+
+@row
+def heartbeat_record(db):
+    return lambda: db.call(
+        "heartbeat_record", workflow="alice:h1", agent="bob", status="completed", response='"ok"',
+        reason=None, started=1,
+    )  # fmt: skip
+
+
+@row
+def conversation_add(db):
+    return lambda: db.call(
+        "conversation_add", principal="alice", conversation="c1", agent="bob", workspace=None,
+        user=None, message="m1", role="user", content="hello", workflow="alice:w1", history=True,
+    )  # fmt: skip
 
 
 @row
@@ -385,7 +452,8 @@ def state(db, may_move):
     answer = db.state()
     for table in (
         "dbos_system.streams", "dbos_system.workflow_schedules", "openclaw.schedule", "openclaw.waiting",
-        "openclaw.audit", "openclaw.inbox_depth",
+        "openclaw.audit", "openclaw.inbox_depth", "openclaw.heartbeat", "openclaw.conversation",
+        "openclaw.conversation_message",
     ):  # fmt: skip
         rows = db.rows(f"select * from {table}")
         answer[table] = sorted(json.dumps(r, sort_keys=True) for r in rows)
@@ -416,7 +484,7 @@ def main():
             db.clear()
             db.run(
                 "truncate dbos_system.streams, dbos_system.workflow_schedules, openclaw.schedule,"
-                " openclaw.waiting, openclaw.audit"
+                " openclaw.waiting, openclaw.audit, openclaw.heartbeat, openclaw.conversation cascade"
             )
             call = prepare(db)
             start = state(db, set())

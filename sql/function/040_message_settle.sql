@@ -104,7 +104,9 @@ begin
       and s.status in ('DELAYED', 'ENQUEUED', 'PENDING')
     returning
       s.workflow_uuid, s.serialization, o.await_step, o.output, o.error, o.attempt,
-      o.last_attempt_at, s.created_at
+      o.last_attempt_at, s.created_at,
+      -- of a workflow that came through a queue: its client may be a launched application of DBOS
+      s.queue_name <> '_dbos_internal_queue' and length(s.workflow_uuid) < 1000 as heard
   ),
   outputs as (
     insert into dbos_system.workflow_output (workflow_uuid, output, error, retention_timestamp)
@@ -130,8 +132,10 @@ begin
     from finished f
     on conflict (workflow_uuid, function_id) do nothing
   ),
-  events (id, step, key, value) as (
-    select f.workflow_uuid, f.await_step, 'delivered', format('{"at":%s,"attempt":%s}', f.last_attempt_at, f.attempt)
+  events (id, step, key, value, heard) as (
+    select
+      f.workflow_uuid, f.await_step, 'delivered',
+      format('{"at":%s,"attempt":%s}', f.last_attempt_at, f.attempt), f.heard
     from finished f
     where p_state = 'acked'
       and f.last_attempt_at is not null
@@ -139,13 +143,17 @@ begin
     select
       f.workflow_uuid, f.await_step,
       case p_state when 'acked' then 'acknowledged' else p_state end,
-      format('{"at":%s,"attempt":%s}', v_now, f.attempt)
+      format('{"at":%s,"attempt":%s}', v_now, f.attempt), f.heard
     from finished f
   ),
   latest as (
     insert into dbos_system.workflow_events (workflow_uuid, key, value, serialization)
     select e.id, e.key, e.value, 'portable_json'
     from events e
+    where case
+      when e.heard then pg_notify('dbos_workflow_events_channel', e.id || '::' || e.key) is not null
+      else true
+    end
     on conflict (workflow_uuid, key) do update
     set value = excluded.value
   ),

@@ -344,8 +344,8 @@ static enum error commit_once(struct workflow *workflow, struct failure *failure
     return error ? error : commit_result(&workflow, 1, rows, failure);
 }
 
-/* Wakes whoever listens. A failure is not the commit's: who listens also looks by itself. */
-static void give_notices(struct workflow *workflow)
+/* A failure is not the commit's: who listens also looks by itself. */
+void give_notices(struct workflow *workflow)
 {
     struct text *channels, *payloads;
     struct failure failure = {0};

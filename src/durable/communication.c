@@ -28,7 +28,7 @@ static struct db_call *step_call(struct workflow *workflow, enum statement state
     return call;
 }
 
-static void owe_notice(struct workflow *workflow, const char *channel, const char *key)
+void owe_notice(struct workflow *workflow, const char *channel, const char *key)
 {
     struct owed_notice *notice = arena_alloc(workflow->arena, sizeof *notice);
 
@@ -66,7 +66,8 @@ enum error workflow_set_event(struct workflow *workflow, const char *key, struct
     step->output = TEXT_NONE;
     workflow_event(workflow, arena_string(workflow->arena, key),
                    value ? value : document_null(workflow->arena));
-    owe_notice(workflow, "dbos_workflow_events_channel", key);
+    if (workflow->start)
+        owe_notice(workflow, NOTICE_EVENT, key);
     return OK;
 }
 
@@ -85,7 +86,7 @@ static enum error stream_step(struct workflow *workflow, const char *name, const
     db_add_text(call, value);
     error = owe_recorded(workflow, name, call);
     if (!error)
-        owe_notice(workflow, "dbos_streams_channel", key);
+        owe_notice(workflow, NOTICE_STREAM, key);
     return error;
 }
 
@@ -114,7 +115,12 @@ enum error workflow_step_stream(struct workflow *workflow, const char *key, stru
     db_add_string(&fence, workflow->token);
     db_tx_call(tx, &fence, NULL);
     db_tx_call(tx, append, NULL);
-    return db_tx_commit(tx, &workflow->failure);
+    enum error error = db_tx_commit(tx, &workflow->failure);
+    if (!error) {
+        owe_notice(workflow, NOTICE_STREAM, key);
+        give_notices(workflow); /* now: the step may go on for long */
+    }
+    return error;
 }
 
 enum error workflow_start_child(struct workflow *workflow, const struct workflow_child *child,

@@ -138,6 +138,15 @@ enum error decode_value(struct workflow *workflow, struct text value, struct tex
  * unless run->state is RUN_STOPPED. */
 void run_function(struct workflow *workflow);
 
+/* DBOS' channels; the payload is "<workflow>::<key>". */
+#define NOTICE_EVENT  "dbos_workflow_events_channel"
+#define NOTICE_STREAM "dbos_streams_channel"
+
+/* Lets those who wait for this key of the workflow be woken when what is owed is committed. */
+void owe_notice(struct workflow *workflow, const char *channel, const char *key);
+/* Wakes them. */
+void give_notices(struct workflow *workflow);
+
 /* Portable errors ({name,message,code}), and back. */
 struct text portable_error(struct arena *arena, const struct failure *failure);
 enum error portable_error_read(struct arena *arena, struct text text, struct failure *failure);

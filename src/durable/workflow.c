@@ -397,6 +397,10 @@ void workflow_event(struct workflow *workflow, const char *key, struct document 
         event->value = document_text(workflow->arena, value);
     *workflow->events_end = event;
     workflow->events_end = &event->next;
+    /* a launched application of DBOS may wait for it; what is only being started is not waited for,
+     * and a notice takes a lock of the whole database */
+    if (!workflow->start)
+        owe_notice(workflow, NOTICE_EVENT, key);
 }
 
 enum error workflow_finish(struct workflow *workflow, struct document *output)

@@ -29,18 +29,6 @@ await cases({
     t.equal(await waiting.getResult(often), [{ said: "hello again" }], "launched again, it goes on, and so do we");
 
     const theirs = await connect({ applicationName: "neighbour" });
-    const setter = t.id();
-    const watch = await theirs.enqueuePortable({ workflowName: "watch", queueName: "neighbour-queue" }, [setter]);
-    await t.reaches(watch.workflowID, "PENDING");
-    await sleep(500);
-    await t.script([["sleep", 500], ["setEvent", "late", "now"], ["step", 0, 300]], { workflowID: setter });
-    const seen = await watch.getResult(often);
-    const set = Number((await t.steps(setter))[1].completed_at_epoch_ms);
-    t.equal(seen.value, "now", "it waits for an event of ours");
-    t.ok(seen.at - set < 1000, "and is woken, not polling every 10 s", seen.at - set);
-
-    await t.client.retrieveWorkflow(setter).getResult(often);
-
     await t.host("provision", "alice");
     const message = await theirs.enqueuePortable(
       { applicationName: "openclaw-gateway", queueName: "openclaw", workflowName: "routeAgentMessage", workflowID: t.id() },
@@ -71,5 +59,58 @@ await cases({
       "what is its is not taken by us, on whichever queue",
     );
     await theirs.destroy();
+  },
+
+  "25 wake-ups": async (t) => {
+    await t.host("launch");
+    const theirs = await connect({ applicationName: "neighbour" });
+    const watch = async (workflowName, ...args) => {
+      const handle = await theirs.enqueuePortable({ workflowName, queueName: "neighbour-queue", workflowID: t.id() }, args);
+      await t.reaches(handle.workflowID, "PENDING");
+      await sleep(1000); // now it has looked, and waits
+      return handle;
+    };
+    const woken = async (handle, value, what) => {
+      const got = await Promise.race([handle.getResult(often), sleep(60000).then(() => "nothing in a minute")]);
+      t.equal(got, value, `${what} wakes who waits, not looking by itself for ten minutes`);
+    };
+    const id = t.id();
+    let watched = await watch("watchEvent", id, "late");
+    await t.script([["sleep", 500], ["setEvent", "late", "now"]], { workflowID: id });
+    await woken(watched, "now", "an event of ours");
+
+    watched = await watch("watchMessage", "topic");
+    await t.script([["send", watched.workflowID, "topic", { n: 1 }]]);
+    await woken(watched, { n: 1 }, "a message of ours");
+
+    for (const [operation, what] of [
+      [["write", "s", 1], "a stream of ours"],
+      [["stepWrite", "s", 1, 120000], "one within a step that goes on for long"],
+    ]) {
+      const writer = t.id();
+      const wait = t.id();
+      await t.script([["recv", "go", 600000], operation, ["recv", "never", 600000]], { workflowID: writer });
+      await t.reaches(writer, "DELAYED");
+      watched = await watch("watchStream", writer, "s");
+      await t.client.send(writer, "go", "go", wait, { serializationType: "portable" });
+      await woken(watched, 1, what);
+      await t.client.cancelWorkflow(writer);
+    }
+
+    const slow = await t.script([["sleep", 1000], ["step", "done"]]);
+    watched = await watch("watchResult", slow.workflowID);
+    await woken(watched, [null, "done"], "(by looking each second: DBOS has no channel for them) a result of ours");
+
+    await t.host("provision", "dora");
+    const letter = await theirs.enqueuePortable(
+      { applicationName: "openclaw-gateway", queueName: "openclaw", workflowName: "routeAgentMessage", workflowID: t.id() },
+      [{ from: "neighbour", to: "dora", content: "hi" }],
+    );
+    await t.reaches(letter.workflowID, "DELAYED");
+    watched = await watch("watchEvent", letter.workflowID, "acknowledged");
+    await t.host("acknowledge", "dora", '"hi"');
+    t.equal((await watched.getResult(often)).attempt, 1, "so does the acknowledgement of a message that it sent");
+    await theirs.destroy();
+    await t.host("neighbour_kill");
   },
 });

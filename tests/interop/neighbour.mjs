@@ -38,14 +38,16 @@ DBOS.registerWorkflow(
 // of the same name as one of the gateway's: whoever runs it tells by its result
 DBOS.registerWorkflow(async () => "the neighbour ran it", { name: "testScript", serialization: "portable" });
 
-// waits for an event and reads a stream of another application's workflow, and says when
-DBOS.registerWorkflow(
-  async (id) => {
-    const value = await DBOS.getEvent(id, "late", { timeoutSeconds: 30 });
-    return { value, at: Date.now() };
-  },
-  { name: "watch", serialization: "portable" },
-);
+// Waits for an event, a message, the next value of a stream. It would look by itself every ten minutes:
+// who ends sooner was woken.
+const patiently = { timeoutSeconds: 600, pollingIntervalMs: 600000 };
+const watch = (name, wait) => DBOS.registerWorkflow(wait, { name, serialization: "portable" });
+watch("watchEvent", (id, key) => DBOS.getEvent(id, key, patiently));
+watch("watchMessage", (topic) => DBOS.recv(topic, patiently));
+watch("watchStream", async (id, key) => {
+  for await (const value of DBOS.readStream(id, key, patiently)) return value;
+});
+watch("watchResult", (id) => DBOS.retrieveWorkflow(id).getResult());
 
 // what a schedule starts
 DBOS.registerWorkflow(async (date, context) => ({ ...context, date: date instanceof Date }), { name: "tick" });

@@ -3,35 +3,53 @@
 
 import os
 import re
+import resource
 
 TICK = os.sysconf("SC_CLK_TCK")
+FOREIGN_MAX = 0.10  # of all processors; above it somebody else was at work
+STEAL_MAX = 0.05
 
 
-def processes(pattern):
-    """Pids whose command line matches."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    line = file.read().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if re.search(pattern, line):
-                found.append(int(name))
+class Failed(Exception):
+    """One measurement could not be made; the others go on."""
+
+
+def _stat(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()
+
+
+def descendants(root):
+    """The process and everything below it."""
+    children = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            children.setdefault(int(_stat(name)[1]), []).append(int(name))
+        except OSError:
+            pass
+    found, todo = [], [root]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        todo += children.get(pid, [])
     return found
 
 
 def cpu_seconds(pids):
+    """Of these processes and of children of theirs that have ended."""
     total = 0
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
+            total += sum(int(field) for field in _stat(pid)[11:15])
         except OSError:
-            continue
-        total += int(fields[11]) + int(fields[12])
+            pass
     return total / TICK
+
+
+def load_seconds():
+    """Of the load generators that this process has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def memory_kb(pid, what="Pss"):
@@ -44,29 +62,38 @@ def memory_kb(pid, what="Pss"):
 
 
 class Noise:
-    """Processor time that was taken from this machine by its host or by other programs."""
+    """Processor time that this machine's host or other programs took, since the last look."""
 
-    def __init__(self):
-        self.last = self.steal_ticks()
-        self.worst = 0.0
+    def __init__(self, ours):
+        self.ours = ours  # seconds of everything that belongs to the bench
+        self.last = self.look()
+        self.worst = {"steal": 0.0, "foreign": 0.0}
 
-    @staticmethod
-    def steal_ticks():
+    def look(self):
         with open("/proc/stat", encoding="ascii") as file:
-            fields = [int(field) for field in file.readline().split()[1:]]
-        return fields[7], sum(fields[:8])
+            user, nice, system, idle, wait, irq, softirq, steal = map(int, file.readline().split()[1:9])
+        busy = user + nice + system
+        return busy / TICK, steal / TICK, (busy + idle + wait + irq + softirq + steal) / TICK, self.ours()
 
     def since(self):
-        steal, total = self.steal_ticks()
-        share = (steal - self.last[0]) / max(total - self.last[1], 1)
-        self.last = steal, total
-        self.worst = max(self.worst, share)
-        return round(share, 4)
+        now = self.look()
+        busy, steal, total, ours = (new - old for new, old in zip(now, self.last))
+        self.last = now
+        found = {
+            "steal": round(steal / max(total, 1e-9), 3),
+            "foreign": round(max(busy - ours, 0) / max(total, 1e-9), 3),
+        }
+        for name, share in found.items():
+            self.worst[name] = max(self.worst[name], share)
+        return found
 
-    def verdict(self):
-        load = os.getloadavg()[2]
-        if self.worst > 0.05 or load > 3 * os.cpu_count():
-            print(
-                f"This machine was noisy: up to {100 * self.worst:.0f} % of the time stolen by its host,"
-                f" load {load:.1f}. Quote the medians of the ratios, or run again."
-            )
+    def verdict(self, results):
+        """What to say of the machine; None where it was quiet."""
+        noisy = [r for r in results if r["noise"]["foreign"] > FOREIGN_MAX or r["noise"]["steal"] > STEAL_MAX]
+        if len(noisy) * 10 <= len(results):
+            return None
+        return (
+            f"This machine was noisy in {len(noisy)} of {len(results)} measurements: other programs took up to"
+            f" {100 * self.worst['foreign']:.0f} % of the processors, its host up to {100 * self.worst['steal']:.0f} %."
+            " Quote the medians of the ratios, or run again when it is quiet."
+        )

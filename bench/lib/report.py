@@ -1,79 +1,119 @@
 # SPDX-License-Identifier: MIT
-"""Tables and a chart of what was measured."""
+"""Tables of what was measured, and of what it should be."""
 
 import statistics
-from xml.sax.saxutils import escape
+
+SHOWN = (
+    "per_second", "p50_ms", "p99_ms", "mean_ms", "wal_bytes", "flushes", "rows", "commits", "pss_mb", "rss_mb",
+    "server_connections", "seconds_to_last", "start_s", "ratio", "refused", "cpu_share",
+)  # fmt: skip
+COMPARED = ("per_second", "p50_ms", "p99_ms", "wal_bytes", "flushes", "rows", "commits", "start_s", "rss_mb")
+ALONE = ("mean_ms", "pss_mb", "server_connections", "seconds_to_last", "ratio")
+
+
+def number(value):
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def brief(figures):
-    shown = []
-    for name in ("per_second", "p50_ms", "p99_ms", "pss_mb", "seconds_to_last", "refused", "loaded_mb", "per_message"):
-        if name in figures:
-            value = figures[name]
-            shown.append(f"{name} {value:.1f}" if isinstance(value, float) else f"{name} {value}")
-    return "  ".join(shown)
+    return "  ".join(
+        f"{name} {number(figures[name])}" for name in SHOWN if isinstance(figures.get(name), (int, float))
+    )
+
+
+class Results:
+    """Of all repetitions. A work without another side of its own is held against that of another."""
+
+    def __init__(self, rows, works):
+        self.rows, self.works = rows, {work.name: work for work in works}
+
+    def series(self, name, side, key):
+        return {
+            row["repetition"]: row[key]
+            for row in self.rows
+            if row["work"] == name and row["side"] == side and isinstance(row.get(key), (int, float))
+        }
+
+    def ours(self, name, key):
+        return self.series(name, "gateway", key) or self.series(name, "postgres", key)
+
+    def other(self, name, key):
+        own = self.series(name, "peer", key)
+        against = self.works[name].against if name in self.works else None
+        if own or not against:
+            return own
+        if self.series(name, "postgres", key):  # PostgreSQL itself: the gateway is held against it
+            return {}
+        return self.series(against, "peer", key)
+
+    def ratios(self, name, key):
+        """Of the gateway to the other side, repetition by repetition."""
+        ours, other = self.ours(name, key), self.other(name, key)
+        return [ours[i] / other[i] for i in ours if other.get(i)]
+
+    def median(self, name, key):
+        values = list(self.ours(name, key).values())
+        return statistics.median(values) if values else None
 
 
 def spread(values):
-    return f"{min(values):10.1f} {statistics.median(values):10.1f} {max(values):10.1f}"
+    return " ".join(f"{number(value):>9}" for value in (min(values), statistics.median(values), max(values)))
 
 
-def series(results, work, side, key):
-    return {
-        figures["repetition"]: figures[key]
-        for figures in results
-        if figures["work"] == work.name and figures["side"] == side and isinstance(figures.get(key), (int, float))
-    }
-
-
-def ratios(results, work, key="per_second"):
-    """Of the gateway to the other side, repetition by repetition."""
-    ours = series(results, work, "gateway", key)
-    theirs = series(results, work, "peer", key) or series(results, work, "postgres", key)
-    return [ours[i] / theirs[i] for i in ours if theirs.get(i)]
-
-
-def table(results, works):
-    print(f"{'':30}{'':10}{'min':>10} {'median':>10} {'max':>10}")
-    for work in works:
-        for key in ("per_second", "p50_ms", "p99_ms", work.key):
-            if key == work.key and key == "per_second":
+def table(results):
+    print(f"{'':32}{'gateway':^30}  {'peer':^30}  {'ratio':^30}")
+    print(f"{'':32}" + f"{'min':>9} {'median':>9} {'max':>9}   " * 3)
+    for name in results.works:
+        for key in (*COMPARED, *ALONE):
+            ours = list(results.ours(name, key).values())
+            if not ours:
                 continue
-            lines = [(side, series(results, work, side, key)) for side in ("gateway", "peer", "postgres")]
-            lines = [(side, values) for side, values in lines if values]
-            for side, values in lines:
-                print(f"{work.name + ' ' + key:30}{side:10}{spread(list(values.values()))}")
-            if len(lines) > 1:
-                found = ratios(results, work, key)
-                print(f"{'':30}{'ratio':10}{min(found):10.2f} {statistics.median(found):10.2f} {max(found):10.2f}")
+            line = f"{name + ' ' + key:32}{spread(ours)}"
+            other, ratios = list(results.other(name, key).values()), results.ratios(name, key)
+            if other and ratios:
+                line += f"   {spread(other)}   {spread(ratios)}"
+            print(line)
 
 
-def chart(results, works, path):
-    """Messages per second of both, and how many times the gateway's is."""
-    rows = []
-    for work in works:
-        ours, theirs = (list(series(results, work, side, "per_second").values()) for side in ("gateway", "peer"))
-        if ours and theirs:
-            rows.append((work.name, statistics.median(ours), statistics.median(theirs), statistics.median(ratios(results, work))))
-    if not rows:
-        return
-    most = max(max(ours, theirs) for _, ours, theirs, _ in rows)
-    height = 40 + 46 * len(rows)
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" font-family="sans-serif" font-size="13">',
-        f'<rect width="760" height="{height}" fill="#ffffff"/>',
-        '<text x="10" y="22" font-weight="bold">Messages per second: the gateway (dark) and its peer (light)</text>',
-    ]
-    for number, (name, ours, theirs, ratio) in enumerate(rows):
-        y = 38 + 46 * number
-        wide, narrow = (max(2, 440 * value / most) for value in (ours, theirs))
-        out += [
-            f'<text x="10" y="{y + 22}">{escape(name)}</text>',
-            f'<rect x="150" y="{y + 4}" width="{wide:.0f}" height="15" fill="#1f4e79"/>',
-            f'<text x="{156 + wide:.0f}" y="{y + 16}">{ours:.0f}  ({ratio:.1f} ×)</text>',
-            f'<rect x="150" y="{y + 21}" width="{narrow:.0f}" height="15" fill="#9dc3e6"/>',
-            f'<text x="{156 + narrow:.0f}" y="{y + 33}">{theirs:.0f}</text>',
-        ]
-    out.append("</svg>")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write("\n".join(out) + "\n")
+def against_pgbench(results):
+    ours, limit = results.series("http.accept.32", "gateway", "per_second"), results.series("pgbench.32", "postgres", "per_second")
+    return [ours[i] / limit[i] for i in ours if limit.get(i)]
+
+
+def wal_of_settled(results):
+    """Accepted and settled here, against the peer's whole message."""
+    ours, peer = results.median("cost.settled", "wal_bytes"), results.series("cost.accept", "peer", "wal_bytes")
+    return [ours / value for value in peer.values()] if ours and peer else []
+
+
+TARGETS = (
+    # what, its values, at least (True) or at most (False), the bound
+    ("HTTP accept, 32 connections, throughput against the peer", lambda r: r.ratios("http.accept.32", "per_second"), True, 15),
+    ("the same, p99", lambda r: r.ratios("http.accept.32", "p99_ms"), False, 1 / 10),
+    ("HTTP accept, 1 connection, p50 against the peer", lambda r: r.ratios("http.accept.1", "p50_ms"), False, 1 / 6),
+    ("HTTP accept against pgbench calling the same function", against_pgbench, True, 0.5),
+    ("WebSocket send, 50 connections, throughput against the peer", lambda r: r.ratios("ws.send.50", "per_second"), True, 10),
+    ("full delivery, 50 pairs, against the peer's mere send", lambda r: r.ratios("ws.delivery.50", "per_second"), True, 6),
+    ("full delivery, one pair, p50 ms from send to receipt", lambda r: r.ours("ws.delivery.1", "p50_ms").values(), False, 2),
+    ("flushes per accepted message, alone", lambda r: r.ours("cost.accept", "flushes").values(), False, 1.05),
+    ("flushes per message, accepted and settled", lambda r: r.ours("cost.settled", "flushes").values(), False, 2.05),
+    ("WAL bytes, accepted and settled, against the peer's message", wal_of_settled, False, 0.7),
+    ("responder, resident MB, loaded", lambda r: r.ours("memory", "rss_mb").values(), False, 16),
+    ("one idle WebSocket, PSS MB, of 1 000", lambda r: r.ours("ws.idle.1000", "pss_mb").values(), False, 2),
+    ("WebSockets opened per second, to hello-ok", lambda r: r.ours("ws.open", "per_second").values(), True, 200),
+    ("server connections, 1 000 WebSockets open, 50 busy", lambda r: r.ours("ws.idle.1000", "server_connections").values(), False, 20),
+    ("seconds to the last of 200 workflows after kill -9", lambda r: r.ours("recovery.200", "seconds_to_last").values(), False, 2),
+    ("accept throughput with settled messages against empty", lambda r: r.ours("history", "ratio").values(), True, 0.9),
+)
+
+
+def targets(results):
+    """What it should show, and whether the median does."""
+    print(f"{'':64}{'min':>9} {'median':>9} {'max':>9}   target")
+    for what, values, least, bound in TARGETS:
+        values = list(values(results))
+        if not values:
+            continue
+        median = statistics.median(values)
+        met = median >= bound if least else median <= bound
+        print(f"{what:64}{spread(values)}   {'>=' if least else '<='} {number(bound):6} {'met' if met else 'NOT MET'}")

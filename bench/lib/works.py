@@ -7,266 +7,281 @@ import re
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.request
 
-from machine import cpu_seconds, memory_kb, processes
+import history
+from cost import Cost, counted
+from machine import Failed, load_seconds, memory_kb
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LUA = os.path.join(HERE, "..", "load", "post.lua")
-COUNTERS = """
-    select (select xact_commit from pg_stat_database where datname = '%s') as commits,
-           wal_sync, wal_bytes, wal_records
-    from pg_stat_wal
-"""
+SINKS = 438  # agents from here on are written to and read by nobody
+CONTENT = "a message of ordinary length, as agents exchange them all day long"
 
 
 class Work:
-    def __init__(self, name, gateway=None, peer=None, postgres=None, once=False, key="per_second"):
+    """against: the work whose other side this one is held against, where it has none of its own."""
+
+    def __init__(self, name, gateway=None, peer=None, postgres=None, once=False, key="per_second", against=None, asked=False):
         self.name, self.gateway, self.peer, self.postgres = name, gateway, peer, postgres
-        self.once = once
-        self.key = key  # the figure whose ratio is told
-
-
-class Cost:
-    """Transactions, flushes, WAL and processor time of what runs inside, for each message."""
-
-    def __init__(self, setting, side):
-        self.setting, self.side = setting, side
-        self.database = "peer" if side == "peer" else "openclaw"
-
-    def read(self):
-        time.sleep(1.2)  # the statistics of a backend come in once a second
-        row = self.setting.stack.rows(COUNTERS % self.database)[0]
-        counters = {name: float(value) for name, value in row.items()}
-        counters["cpu"] = {name: cpu_seconds(pids) for name, pids in self.setting.pids(self.side).items()}
-        return counters
-
-    def __enter__(self):
-        self.before = self.read()
-        return self
-
-    def __exit__(self, *_):
-        self.after = self.read()
-
-    def figures(self, messages):
-        if not messages:
-            return {}
-        each = {
-            name: round((self.after[name] - self.before[name]) / messages, 3)
-            for name in ("commits", "wal_sync", "wal_bytes", "wal_records")
-        }
-        cpu = {
-            name: round(1e6 * (self.after["cpu"][name] - self.before["cpu"].get(name, 0)) / messages, 1)
-            for name in self.after["cpu"]
-        }
-        return {"per_message": each, "cpu_us_per_message": cpu}
+        self.once, self.key, self.against = once, key, against
+        self.asked = asked  # only where --only names it
 
 
 # ---- HTTP -------------------------------------------------------------------------------------------
 
 
-def wrk(url, connections, seconds, token=""):
+def wrk(url, connections, seconds, token="", to=f"a{SINKS}"):
     """wrk with bench/load/post.lua; the token goes by the environment, not by argv."""
+    used = load_seconds()
     output = subprocess.run(
         ["wrk", f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "-s", LUA, url],
-        env=dict(os.environ, TOKEN=token),
+        env=dict(os.environ, TOKEN=token, RECIPIENT=to),
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    return json.loads(output[output.rindex("{") :])
+    figures = json.loads(output[output.rindex("{") :])
+    figures["cpu_share"] = round((load_seconds() - used) / seconds, 3)
+    return figures
+
+
+def http_post(setting, side, connections, seconds):
+    if side == "peer":
+        return wrk(setting.peer_url + "/messages", connections, seconds)
+    return wrk(setting.stack.url + "/messages", connections, seconds, setting.agents[0][1])
 
 
 def http_accept(connections):
-    def gateway(setting, seconds):
-        return wrk(setting.stack.url + "/messages", connections, seconds, setting.agents[0][1])
-
-    def peer(setting, seconds):
-        return wrk(setting.peer_url + "/messages", connections, seconds)
-
-    return Work(f"http.accept.{connections}", gateway, peer)
-
-
-def http_cost(connections):
     def side(name):
         def function(setting, seconds):
             with Cost(setting, name) as cost:
-                url = setting.peer_url if name == "peer" else setting.stack.url
-                token = "" if name == "peer" else setting.agents[0][1]
-                figures = wrk(url + "/messages", connections, seconds, token)
-            figures.update(cost.figures(figures["done"]))
-            return figures
+                figures = http_post(setting, name, connections, seconds)
+            return cost.add(figures, figures["done"])
 
         return function
 
-    return Work(f"http.cost.{connections}", side("gateway"), side("peer"))
+    return Work(f"http.accept.{connections}", side("gateway"), side("peer"))
 
 
 def batch(setting, seconds):
-    lines = "\n".join(json.dumps({"to": "a399", "content": f"message {i}"}) for i in range(1000)).encode()
-    done, times, end = 0, [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        request = urllib.request.Request(
-            setting.stack.url + "/messages/batch",
-            lines,
-            {"Authorization": "Bearer " + setting.agents[0][1], "Content-Type": "application/x-ndjson"},
-        )
-        began = time.monotonic()
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            answer.read()
-        times.append(1000 * (time.monotonic() - began))
-        done += 1000
-    return {"done": done, "per_second": done / seconds, "p50_ms": sorted(times)[len(times) // 2]}
+    lines = "\n".join(json.dumps({"to": f"a{SINKS}", "content": f"{i} {CONTENT}"}) for i in range(1000)).encode()
+    times, began = [], time.monotonic()
+    with Cost(setting, "gateway") as cost:
+        while time.monotonic() < began + seconds:
+            request = urllib.request.Request(
+                setting.stack.url + "/messages/batch",
+                lines,
+                {"Authorization": "Bearer " + setting.agents[0][1], "Content-Type": "application/x-ndjson"},
+            )
+            sent = time.monotonic()
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                answer.read()
+            times.append(1000 * (time.monotonic() - sent))
+        took = time.monotonic() - began
+    times.sort()
+    done = 1000 * len(times)
+    figures = {"done": done, "per_second": done / took, "p50_ms": times[len(times) // 2], "max_ms": times[-1]}
+    return cost.add(figures, done)
 
 
 # ---- PostgreSQL itself ---------------------------------------------------------------------------------
 
 
 def accept_script():
-    """One accept as the responder calls it, for pgbench: the same function, one message."""
-    return r"""
-select ord from openclaw.workflow_commit(
-  'bench', 'openclaw-gateway', 'openclaw-1', true, false, 100000000,
-  array[:'id'], array['routeAgentMessage'], array[true], array[:'id'], array['a0'],
-  array['{"positionalArgs":[{"from":"a0","to":"a399","content":"a message of ordinary length, as agents exchange them all day long"}],"namedArgs":{}}'],
+    """One accept as the responder calls it, for pgbench: the same function, one message, an id by time."""
+    message = f'{{"from":"a0","to":"a{SINKS}","content":"{CONTENT}"}}'
+    return f"""
+select w.ord
+from (
+  select overlay(gen_random_uuid()::text placing to_char(
+    (extract(epoch from clock_timestamp()) * 1000)::bigint, 'FM0000000000000') from 1 for 13) as id
+) k,
+lateral openclaw.workflow_commit(
+  'bench', 'openclaw-gateway', 'openclaw-1', false, false, 100000000,
+  array[k.id], array['routeAgentMessage'], array[true], array[k.id], array['a0'],
+  array['{{"positionalArgs":[{message}],"namedArgs":{{}}}}'],
   array['DELAYED'], array[604800000], array[null], array[null],
-  array[1], array[0], array['validateMessage'], array['{"valid":true}'], array[null], array[null], array[0], array[0],
-  array[1], array[1], array['storeMessage'], array['a399'], array[:'id'],
-  array['{"messageId":"m","from":"a0","to":"a399","content":"a message of ordinary length, as agents exchange them all day long"}'],
+  array[1], array[0], array['validateMessage'], array['{{"valid":true}}'], array[null], array[null], array[0], array[0],
+  array[1], array[1], array['storeMessage'], array['a{SINKS}'], array[k.id],
+  array['{message}'],
   array['a0'], array[2], array[null], array[0, 0, 10, 0, 604800000],
-  array[1], array[1], array['accepted'], array[null]);
+  array[1], array[1], array['accepted'], array[null]) w;
 """
 
 
 def pgbench(connections):
     def postgres(setting, seconds):
+        used = load_seconds()
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-            script.write("select gen_random_uuid() as id \\gset\n" + accept_script())
+            script.write(accept_script())
             script.flush()
-            output = subprocess.run(
-                ["pgbench", "-n", "-f", script.name, f"-c{connections}", f"-T{seconds}", setting.stack.env["DATABASE_URL"]],
-                check=True,
+            result = subprocess.run(
+                ["pgbench", "-n", "-f", script.name, f"-c{connections}", f"-T{seconds}"],
+                env=dict(os.environ, **setting.stack._connection(setting.stack.env["DATABASE_URL"])),
+                check=False,
                 capture_output=True,
                 text=True,
-            ).stdout
+            )
+        if result.returncode != 0:
+            raise Failed(result.stderr)
         return {
-            "per_second": float(re.search(r"tps = ([\d.]+)", output).group(1)),
-            "p50_ms": float(re.search(r"latency average = ([\d.]+)", output).group(1)),
+            "per_second": float(re.search(r"tps = ([\d.]+)", result.stdout).group(1)),
+            "mean_ms": float(re.search(r"latency average = ([\d.]+)", result.stdout).group(1)),
+            "cpu_share": round((load_seconds() - used) / seconds, 3),
         }
 
     return postgres
 
 
-def against_pgbench(connections):
-    work = http_accept(connections)
-    return Work(f"http.against.pgbench.{connections}", work.gateway, None, pgbench(8))
-
-
 # ---- WebSocket --------------------------------------------------------------------------------------------
 
 
-def wsload(setting, mode, count, seconds, url, tokens=None, *more):
-    command = [setting.wsload, mode, "--url", url, "--count", str(count), "--seconds", str(seconds)]
-    output = subprocess.run(
-        command + (["--tokens", tokens] if tokens else []) + list(more), check=True, capture_output=True, text=True
-    ).stdout
-    return json.loads(output)
+def ws_url(setting, side):
+    return (setting.peer_url if side == "peer" else setting.stack.url).replace("http:", "ws:") + "/"
 
 
-def ws_url(url):
-    return url.replace("http:", "ws:") + "/"
+def wsload(setting, side, mode, count, seconds, tokens=None, *more):
+    command = [setting.wsload, mode, "--url", ws_url(setting, side), "--count", str(count), "--seconds", str(seconds)]
+    command += (["--tokens", tokens] if tokens else []) + list(more)
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise Failed(f"{' '.join(command)}: {result.stderr}")
+    return json.loads(result.stdout)
 
 
 def ws_send(count):
     def gateway(setting, seconds):
-        tokens = setting.tokens(count)
-        return wsload(setting, "send", count, seconds, ws_url(setting.stack.url), tokens, "--to", "a399")
+        with Cost(setting, "gateway") as cost:
+            figures = wsload(setting, "gateway", "send", count, seconds, setting.tokens(count), "--to", f"a{SINKS}")
+        return cost.add(figures, figures["done"])
 
     def peer(setting, seconds):
-        return wsload(setting, "send", count, seconds, ws_url(setting.peer_url), None, "--dialect", "bare")
+        with Cost(setting, "peer") as cost:
+            figures = wsload(setting, "peer", "send", count, seconds, None, "--dialect", "bare")
+        return cost.add(figures, figures["done"])
 
     return Work(f"ws.send.{count}", gateway, peer)
 
 
 def delivery(count):
     def gateway(setting, seconds):
-        tokens = setting.tokens(count, count)
         with Cost(setting, "gateway") as cost:
-            figures = wsload(setting, "pairs", count, seconds, ws_url(setting.stack.url), tokens)
-        figures.update(cost.figures(figures["done"]))
-        return figures
+            figures = wsload(setting, "gateway", "pairs", count, seconds, setting.tokens(count, count))
+        return cost.add(figures, figures["done"])
 
     # the peer delivers to nobody: its mere send is what the delivery is held against
-    return Work(f"ws.delivery.{count}", gateway, ws_send(count).peer)
+    return Work(f"ws.delivery.{count}", gateway, against=f"ws.send.{count}")
 
 
 def fanin(count):
     def gateway(setting, seconds):
-        tokens = setting.tokens(count, 1, first=300)
-        return wsload(setting, "fanin", count, seconds, ws_url(setting.stack.url), tokens)
+        with Cost(setting, "gateway") as cost:
+            figures = wsload(setting, "gateway", "fanin", count, seconds, setting.tokens(count, 1, first=SINKS - count - 2))
+        return cost.add(figures, figures["done"])
 
     return Work(f"ws.fanin.{count}", gateway)
 
 
 def ws_open(setting, _seconds):
-    return wsload(setting, "open", 200, 1, ws_url(setting.stack.url), setting.tokens(200))
+    return wsload(setting, "gateway", "open", 200, 1, setting.tokens(200))
 
 
-def ws_idle(count):
-    def gateway(setting, _seconds):
-        tokens = setting.tokens(count % 400 or 400)
-        with open(tokens, encoding="ascii") as file:
-            lines = file.readlines()
-        with open(tokens, "w", encoding="ascii") as file:
-            file.writelines(lines[i % len(lines)] for i in range(count))
-        before = sum(memory_kb(pid) for pid in setting.pids("gateway")["websocketd"])
-        load = subprocess.Popen(
-            [setting.wsload, "idle", "--url", ws_url(setting.stack.url), "--count", str(count), "--seconds", "8", "--tokens", tokens],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        load.stdout.readline()
-        time.sleep(4)
-        sessions = processes(r"openclaw-gateway-session")
+def held_open(setting, count, seconds):
+    """That many authenticated WebSockets, for a while."""
+    tokens = setting.tokens(200, repeat=count // 200)
+    command = [setting.wsload, "idle", "--url", ws_url(setting, "gateway"), "--count", str(count)]
+    load = subprocess.Popen(command + ["--seconds", str(seconds), "--tokens", tokens], stdout=subprocess.PIPE, text=True)
+    load.stdout.readline()
+    return load
+
+
+def ws_idle(count, busy=0):
+    """What an idle WebSocket holds; and, with some busy beside them, how many server connections."""
+
+    def gateway(setting, seconds):
+        websocketd = [setting.stack.pid("websocketd")]
+        before = sum(map(memory_kb, websocketd))
+        load = held_open(setting, count, seconds + 60)
+        time.sleep(4)  # an idle session closes its connection after two seconds
+        sessions = setting.stack.sessions()
         figures = {
             "sessions": len(sessions),
-            "session_pss_kb": round(sum(memory_kb(pid) for pid in sessions) / max(len(sessions), 1)),
-            "websocketd_kb_each": round(
-                (sum(memory_kb(pid) for pid in setting.pids("gateway")["websocketd"]) - before) / max(len(sessions), 1)
-            ),
-            "server_connections": int(setting.stack.value("select count(*) from pg_stat_activity where datname = 'openclaw'")),
+            "session_pss_kb": round(sum(map(memory_kb, sessions)) / max(len(sessions), 1)),
+            "websocketd_kb_each": round((sum(map(memory_kb, websocketd)) - before) / max(len(sessions), 1)),
         }
         figures["pss_mb"] = round((figures["session_pss_kb"] + figures["websocketd_kb_each"]) / 1024, 3)
+        if busy:
+            figures.update(server_connections(setting, busy, seconds))
+        load.terminate()
         load.wait()
         return figures
 
     return Work(f"ws.idle.{count}", gateway, once=True, key="pss_mb")
 
 
-# ---- memory, recovery ---------------------------------------------------------------------------------------
+def server_connections(setting, busy, seconds):
+    tokens = setting.tokens(busy, busy, first=200)
+    command = [setting.wsload, "pairs", "--url", ws_url(setting, "gateway"), "--count", str(busy)]
+    load = subprocess.Popen(command + ["--seconds", str(seconds), "--tokens", tokens], stdout=subprocess.PIPE, text=True)
+    most = 0
+    while load.poll() is None:
+        sql = "select count(*) from pg_stat_activity where datname = 'openclaw' and pid <> pg_backend_pid()"
+        most = max(most, int(setting.stack.value(sql)))
+        time.sleep(0.1)
+    return {"server_connections": most, "busy_per_second": json.loads(load.stdout.read())["per_second"]}
 
 
-def memory(setting, seconds):
-    figures = {"idle_mb": biggest(setting, "Rss")}
-    peak = {}
-    load = threading.Thread(target=lambda: wrk(setting.stack.url + "/messages", 64, seconds, setting.agents[0][1]))
-    load.start()
-    while load.is_alive():
-        for name, value in biggest(setting, "Rss").items():
-            peak[name] = max(peak.get(name, 0), value)
-        time.sleep(0.2)
-    load.join()
-    figures["loaded_mb"] = peak
-    return figures
+# ---- memory, start, recovery ---------------------------------------------------------------------------------
 
 
-def biggest(setting, what):
+def resident(setting, side):
     return {
-        name: round(max((memory_kb(pid, what) for pid in pids), default=0) / 1024, 1)
-        for name, pids in setting.pids("gateway").items()
+        name: round(max((memory_kb(pid, "Rss") for pid in pids), default=0) / 1024, 1)
+        for name, pids in setting.pids(side).items()
+        if name not in ("sessions", "postgres")
     }
+
+
+def memory(side):
+    def function(setting, seconds):
+        figures = {"idle_mb": resident(setting, side)}
+        peak = {}
+        url = setting.peer_url if side == "peer" else setting.stack.url
+        token = "" if side == "peer" else setting.agents[0][1]
+        load = subprocess.Popen(
+            ["wrk", "-t2", "-c64", f"-d{seconds}s", "-s", LUA, url + "/messages"],
+            env=dict(os.environ, TOKEN=token, RECIPIENT=f"a{SINKS}"),
+            stdout=subprocess.DEVNULL,
+        )
+        while load.poll() is None:
+            for name, value in resident(setting, side).items():
+                peak[name] = max(peak.get(name, 0), value)
+            time.sleep(0.2)
+        figures["loaded_mb"] = peak
+        figures["rss_mb"] = peak["peer" if side == "peer" else "responder"]
+        return figures
+
+    return function
+
+
+def cold_start(setting, _seconds):
+    """From the end of the responder to the first answer of the next one, which its supervisor starts."""
+    began = time.monotonic()
+    setting.stack.kill("http", signal.SIGKILL)
+    while True:
+        try:
+            if setting.stack.http("GET", "/healthz", timeout=2)[0] == 200:
+                return {"start_s": round(time.monotonic() - began, 3)}
+        except OSError:
+            pass
+        time.sleep(0.005)
+
+
+def peer_start(setting, _seconds):
+    setting.stop_peer()
+    return {"start_s": round(setting.start_peer(), 3)}
 
 
 def recovery(setting, _seconds):
@@ -286,7 +301,7 @@ def recovery(setting, _seconds):
           'openclaw-1', 'portable_json', 1, 'a0'
         from generate_series(1, 200) n;
         insert into dbos_system.workflow_input (workflow_uuid, inputs)
-        select '{name}-' || n, '{{"positionalArgs":[{{"to":"a398","name":"World","delayMs":0}}],"namedArgs":{{}}}}'
+        select '{name}-' || n, '{{"positionalArgs":[{{"to":"a{SINKS + 1}","name":"World","delayMs":0}}],"namedArgs":{{}}}}'
         from generate_series(1, 200) n;
         """
     )
@@ -295,22 +310,56 @@ def recovery(setting, _seconds):
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     unfinished = f"select count(*) from dbos_system.workflow_status where workflow_uuid like '{name}-%' and status <> 'SUCCESS'"
-    while setting.stack.value(unfinished) != "0" and time.monotonic() < began + 60:
+    while setting.stack.value(unfinished) != "0":
+        if time.monotonic() > began + 60:
+            raise Failed("after 60 seconds not all of the 200 workflows are settled")
         time.sleep(0.05)
     return {"seconds_to_last": round(time.monotonic() - began, 2)}
 
 
+# ---- what a message costs, counted --------------------------------------------------------------------------
+
+
+def counted_accept(side):
+    return lambda setting, seconds: counted(setting, side, lambda: http_post(setting, side, 1, seconds))
+
+
+def counted_settle(setting, seconds):
+    return counted(setting, "gateway", lambda: wsload(setting, "gateway", "pairs", 1, seconds, setting.tokens(1, 1, first=430)))
+
+
+# ---- ten million settled messages -----------------------------------------------------------------------------
+
+
+def throughput_with_history(setting, seconds):
+    """Accepts per second in turn on a stack with that history and on one without."""
+    ratios = []
+    with history.Beside(setting) as beside:
+        for _ in range(5):
+            full = http_post(setting, "gateway", 32, seconds)["per_second"]
+            empty = wrk(beside.url + "/messages", 32, seconds, beside.token, beside.agent)["per_second"]
+            ratios.append(full / empty)
+            print(f"      {full:.0f} with {setting.rows} settled messages, {empty:.0f} without", flush=True)
+    ratios.sort()
+    return {"rows": setting.rows, "ratios": ratios, "ratio": ratios[2], **history.size(setting)}
+
+
 ALL = [
-    *(http_accept(n) for n in (1, 8, 32, 64)),
-    against_pgbench(32),
-    http_cost(1),
+    *(http_accept(n) for n in (1, 8)),
+    http_accept(32),
+    Work("pgbench.32", postgres=pgbench(32), against="http.accept.32"),
+    http_accept(64),
     Work("http.batch.1000", batch),
     *(ws_send(n) for n in (1, 50, 200)),
     *(delivery(n) for n in (1, 50, 200)),
     fanin(50),
     Work("ws.open", ws_open),
-    ws_idle(200),
-    ws_idle(1000),
-    Work("memory", memory, once=True, key="loaded_mb"),
     Work("recovery.200", recovery, key="seconds_to_last"),
+    Work("start", cold_start, peer_start, key="start_s"),
+    Work("cost.accept", counted_accept("gateway"), counted_accept("peer"), once=True, key="wal_bytes"),
+    Work("cost.settled", counted_settle, once=True, key="wal_bytes", against="cost.accept"),
+    ws_idle(200),
+    ws_idle(1000, busy=50),
+    Work("memory", memory("gateway"), memory("peer"), once=True, key="rss_mb"),
+    Work("history", throughput_with_history, once=True, key="ratio", asked=True),
 ]

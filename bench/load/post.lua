@@ -6,7 +6,9 @@ wrk.headers["Content-Type"] = "application/json"
 if token ~= "" then
   wrk.headers["Authorization"] = "Bearer " .. token
 end
-wrk.body = '{"to":"a399","content":"a message of ordinary length, as agents exchange them all day long"}'
+wrk.body = string.format(
+  '{"to":"%s","content":"a message of ordinary length, as agents exchange them all day long"}',
+  os.getenv("RECIPIENT") or "bob")
 
 function done(summary, latency, requests)
   local bad = summary.errors.status + summary.errors.connect + summary.errors.read

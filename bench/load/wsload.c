@@ -59,6 +59,7 @@ static bool bare;
 static struct sockaddr_in address;
 static struct connection *connections;
 static int count, total, epoll_fd;
+static int64_t began; /* of the sending */
 static uint64_t answered, refused, received, serial;
 static uint32_t *samples; /* microseconds */
 static size_t sample_count;
@@ -224,13 +225,16 @@ static void acknowledge(struct connection *c, const char *text, size_t length)
     const char *id = memmem(text, length, id_word, sizeof id_word - 1);
     const char *content = memmem(text, length, content_word, sizeof content_word - 1);
     char frame[512];
+    int64_t sent_at;
 
     if (!id)
         return;
     id += sizeof id_word - 1;
-    received++;
-    if (content)
-        sample(now_us() - strtoll(content + sizeof content_word - 1, NULL, 10));
+    sent_at = content ? strtoll(content + sizeof content_word - 1, NULL, 10) : 0;
+    if (sent_at >= began) { /* else a run before this one left it */
+        received++;
+        sample(now_us() - sent_at);
+    }
     snprintf(frame, sizeof frame,
              "{\"type\":\"req\",\"id\":\"a\",\"method\":\"inbox.ack\",\"params\":{\"deliveryIds\":["
              "\"%.*s\"],"
@@ -421,7 +425,7 @@ int main(int argc, char **argv)
     char host[64] = "127.0.0.1";
     int port = 0, seconds = 5;
     struct rusage usage;
-    int64_t began, ended;
+    int64_t ended;
 
     count = 1;
     mode = MODE_IDLE + 1;

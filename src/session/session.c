@@ -196,6 +196,7 @@ bool session_wants_bell(const struct session *session)
 void session_bell(struct session *session, int64_t now)
 {
     session->now = now;
+    session->retry_at = earlier(session->retry_at, now + clock_jitter_ms(RETRY_RUNG_MS));
     if (session->state != SESSION_OPEN)
         return;
     for (struct subscription *each = session->subscriptions; each != NULL; each = each->next)

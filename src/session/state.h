@@ -62,7 +62,8 @@
 #define PRESENCE_LOOK_MS      30000 /* without a bell */
 #define RECHECK_MS            39000 /* with jitter a revoked token is noticed within 60 s */
 #define RETRY_FIRST_MS        50
-#define RETRY_MAX_MS          1500
+#define RETRY_MAX_MS          600 /* with jitter 900: the database is back within so much of its return */
+#define RETRY_RUNG_MS         100 /* a bell: somebody has just committed, so the database is there */
 #define LEFT_GRACE_MS         500 /* websocketd kills 850 ms after the client left */
 #define FAREWELL_MS           10000 /* for what is under way when a connection has carried its share */
 #define STOP_GRACE_MS         5000 /* to give back and say goodbye when asked to end */

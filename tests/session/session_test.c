@@ -242,6 +242,29 @@ static void without_a_database_requests_are_answered_in_time(void **state)
     assert_non_null(strstr(taken(fixture), "\"id\":\"p\",\"ok\":true"));
 }
 
+/* Who has rung has just committed: the database is back. */
+static void a_bell_ends_the_wait_for_the_database(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_session(fixture);
+    feed(fixture, SEND("k1"));
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    for (int64_t pause = RETRY_FIRST_MS; pause < RETRY_MAX_MS; pause *= 2) {
+        answer(fixture, ERR_UNAVAILABLE);
+        assert_null(session_call(fixture->session, fixture->now));
+        later(fixture, RETRY_MAX_MS * 3 / 2);
+        assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+    }
+    answer(fixture, ERR_UNAVAILABLE);
+    later(fixture, RETRY_RUNG_MS);
+    assert_null(session_call(fixture->session, fixture->now));
+    session_bell(fixture->session, fixture->now);
+    assert_null(session_call(fixture->session, fixture->now)); /* not all of them at once */
+    later(fixture, RETRY_RUNG_MS * 3 / 2);
+    assert_call(fixture, STATEMENT_WORKFLOW_COMMIT);
+}
+
 static void who_takes_nothing_is_given_up(void **state)
 {
     struct fixture *fixture = *state;
@@ -365,6 +388,7 @@ int main(void)
         TEST(what_was_read_meanwhile_goes_together),
         TEST(an_answer_that_was_lost_is_asked_for_again),
         TEST(without_a_database_requests_are_answered_in_time),
+        TEST(a_bell_ends_the_wait_for_the_database),
         TEST(who_takes_nothing_is_given_up),
         TEST(ticks_come_while_nothing_happens),
         TEST(the_end_gives_back_and_says_goodbye),

@@ -89,30 +89,35 @@ def report(world, violations):
         f"{sum(s.retries for s in world.senders)} retries of senders; {len(world.checker.scripts)} workflows of steps,"
         f" {world.checker.steps_again} steps run again before they were recorded"
     )
-    diagnose(f"{len(world.faults)} faults:")
+    recovery = judge.recovery_times(events, world.faults)
+    diagnose(f"{len(world.faults)} faults, and the time from the end of each until all inboxes had deliveries:")
     for kind, times in sorted(faults.items()):
-        diagnose(f"  {times:4}  {kind}")
-    at = world.times
-    for name, begin, end in (
-        ("quiet", at["quiet"] + 1, at["storm"] - 1),
-        ("under chaos", at["storm"], at["end"]),
+        diagnose(f"  {times:4}  {kind}: {judge.tell(recovery[kind])}")
+    diagnose(f"  all of them: {judge.tell([time for times in recovery.values() for time in times])}")
+    report_latencies(world)
+    redelivery = judge.tell(judge.redelivery_times(events, world.faults))
+    diagnose(f"from kill -9 of a receiver's session to redelivery: {redelivery}")
+    resumed = judge.worst_and_median(judge.resume_times(events, world.faults))
+    diagnose(f"from PostgreSQL's return to the next delivery, of each inbox: {resumed}")
+    diagnose(f"server connections: at most {world.connections.most} in {world.connections.samples} samples")
+    diagnose(f"load of the machine, one minute: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    diagnose(f"{len(violations)} violations")
+
+
+def report_latencies(world):
+    events, at = world.events, world.times
+    for name, begin, end, without in (
+        ("quiet", at["quiet"] + 1, at["storm"] - 1, ()),
+        ("under chaos", at["storm"], at["end"], ()),
+        ("between the faults", at["storm"], at["end"], world.faults),
     ):
         for face, lossy in (("WebSocket", False), ("HTTP pull", True)):
-            values = judge.latencies(events, begin, end, lossy)
+            values = judge.latencies(events, begin, end, lossy, without)
             diagnose(
                 f"from send to first delivery, {name}, {face}: p50 {judge.show(judge.percentile(values, 0.5))},"
                 f" p99 {judge.show(judge.percentile(values, 0.99))},"
                 f" worst {judge.show(max(values, default=None))}, of {len(values)}"
             )
-    times = judge.redelivery_times(events, world.faults)
-    alone = judge.worst_and_median([seconds for seconds, only in times if only])
-    diagnose(f"from kill -9 of a receiver's session to redelivery: {alone}")
-    every = judge.worst_and_median([seconds for seconds, _ in times])
-    diagnose(f"  where another fault came in between included: {every}")
-    resumed = judge.worst_and_median(judge.resume_times(events, world.faults))
-    diagnose(f"from PostgreSQL's return to the next delivery: {resumed}")
-    diagnose(f"server connections: at most {world.connections.most} in {world.connections.samples} samples")
-    diagnose(f"{len(violations)} violations")
 
 
 def show(violations, most=SHOWN):

@@ -9,9 +9,10 @@
                     there twice or not at all
         order       while only one may be in flight, another came between two deliveries of one message
         missing     a started workflow is not there
-    latencies(), redelivery_times(), resume_times()     what the histories tell of time
+    latencies(), redelivery_times(), resume_times(), recovery_times()   what the histories tell of time
 """
 
+import bisect
 import collections
 import statistics
 
@@ -126,11 +127,18 @@ def percentile(values, part):
     return values[min(int(len(values) * part), len(values) - 1)] if values else None
 
 
-def latencies(events, begin, end, lossy):
+def latencies(events, begin, end, lossy, faults=()):
     """Of messages first sent in this time: from the request's going out to their first delivery.
 
     lossy: to those who pull over HTTP; else to those who hold a WebSocket.
+    faults: without the messages that were sent while one of these, in order, was under way.
     """
+    begun = [fault["begun"] for fault in faults]
+
+    def amid(at):
+        place = bisect.bisect_right(begun, at)
+        return place > 0 and at <= faults[place - 1]["ended"]
+
     sent, arrived = {}, {}
     for event in events:
         if event["event"] == "send":
@@ -140,7 +148,7 @@ def latencies(events, begin, end, lossy):
     return [
         arrived[message] - at
         for message, at in sent.items()
-        if begin <= at < end and message in arrived
+        if begin <= at < end and message in arrived and not amid(at)
     ]
 
 
@@ -171,15 +179,40 @@ def redelivery_times(events, faults):
     return times
 
 
+class Deliveries:
+    """When something was delivered, by inbox."""
+
+    def __init__(self, events):
+        self.times = collections.defaultdict(list)
+        for event in events:
+            if event["event"] == "delivered":
+                self.times[event["inbox"]].append(event["at"])
+
+    def first_after(self, at):
+        """Of each inbox, unless there is none any more."""
+        places = ((times, bisect.bisect_right(times, at)) for times in self.times.values())
+        return [times[place] for times, place in places if place < len(times)]
+
+
 def resume_times(events, faults):
-    """From PostgreSQL's answering again to the next delivery anywhere."""
-    delivered = [e["at"] for e in events if e["event"] == "delivered"]
-    times = []
-    for fault in faults:
-        if fault.get("back"):
-            later = [at for at in delivered if at > fault["back"]]
-            if later:
-                times.append(min(later) - fault["back"])
+    """From PostgreSQL's answering again to the next delivery, for each inbox."""
+    deliveries = Deliveries(events)
+    back = [fault["back"] for fault in faults if fault.get("back")]
+    return [at - since for since in back for at in deliveries.first_after(since)]
+
+
+def recovery_times(events, faults):
+    """{kind of fault: from the end of one until each inbox had a delivery again}.
+
+    Each time is (seconds, did that happen before the next fault began).
+    """
+    deliveries = Deliveries(events)
+    times = collections.defaultdict(list)
+    for fault, following in zip(faults, [*faults[1:], None]):
+        last = max(deliveries.first_after(fault["ended"]), default=None)
+        if last is not None:
+            alone = following is None or last <= following["begun"]
+            times[fault["kind"]].append((last - fault["ended"], alone))
     return times
 
 
@@ -191,3 +224,10 @@ def worst_and_median(values):
     if not values:
         return "none seen"
     return f"worst {max(values):.3f} s, median {statistics.median(values):.3f} s, of {len(values)}"
+
+
+def tell(times):
+    """Of times with whether no other fault came in between."""
+    every = worst_and_median([seconds for seconds, _ in times])
+    alone = worst_and_median([seconds for seconds, only in times if only])
+    return every if every == alone else f"{alone}; with other faults in between {every}"

@@ -8,7 +8,8 @@
         gateway.run(tap, "tests/interop/messages.mjs", server, label="direct")
 
 What a case can ask of this side, host(CALL, …): ran (the keys of external steps, in order), kill (the
-sweeper, SIGKILL; starts another), sweeper (so many sweepers from now on), prune (gatewayctl prune).
+sweeper, SIGKILL; starts another), sweeper (so many sweepers from now on), restart (one
+sweeper with these settings), prune (gatewayctl prune).
 """
 
 import json
@@ -79,6 +80,10 @@ class Gateway:
             self.sweepers.pop().__exit__(None, None, None)
         while len(self.sweepers) < count:
             self.sweepers.append(self.machine.start(**self.settings))
+
+    def restart(self, settings):
+        self.sweeper(0)
+        self.sweepers = [self.machine.start(**self.settings, **settings)]
 
     def prune(self, *flags):
         result = ctl(self.cluster, DATABASE, "prune", "--json", *flags, **self.settings)

@@ -79,6 +79,21 @@ await cases({
       t.equal(part.most, 1, `one of a partition at a time (${rest})`);
     }
     t.equal((await overlap(t, ids(handles))).most, 2, "and the partitions beside each other");
+
+    const each = await queue({ partitionWorkerConcurrency: 1 });
+    handles = await many(8, each, (n) => ({ queuePartitionKey: n % 2 ? "odd" : "even" }));
+    await all(handles);
+    for (const rest of [0, 1]) {
+      const part = await overlap(t, ids(handles.filter((_, n) => n % 2 === rest)));
+      t.ok(part.most <= part.executors.size, `one of a partition for each gateway (${rest})`, part);
+    }
+    const slow = await queue({ partitionRateLimit: { limitPerPeriod: 2, periodSec: 1 } });
+    handles = await many(10, slow, (n) => ({ queuePartitionKey: n % 2 ? "odd" : "even" }), 0);
+    await all(handles);
+    for (const rest of [0, 1]) {
+      const part = await overlap(t, ids(handles.filter((_, n) => n % 2 === rest)));
+      t.equal(part.began.filter((at, n) => n >= 2 && at - part.began[n - 2] < 1000), [], `two of a partition in a second (${rest})`);
+    }
     await t.host("sweeper", 1);
   },
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The gateway's own programs, websocketd and lighttpd.
+# The gateway's own programs, and websocketd.
 
 MAX_SESSIONS=${MAX_SESSIONS:-1200}    # websocketd's children; above it a client gets 429
 # MiB of addresses that websocketd may have: it takes a frame of any size, up to what lighttpd lets
@@ -29,24 +29,6 @@ stage_programs() {
         cp "$1/$name" "$bin/$name.new" && chmod 755 "$bin/$name.new" && mv -f "$bin/$name.new" "$bin/$name" ||
             fail "cannot copy $name to $bin"
     done
-}
-
-# render TEMPLATE: the file with what stands between at-signs replaced
-render() {
-    local name arguments=()
-    local -A values=(
-        [HOST]=$HOST [PORT]=$PORT [WS_PORT]=$websocketd_port
-        [EMPTY_DIR]=$state/lighttpd/empty [UPLOAD_DIR]=$state/lighttpd/upload
-        [PROBLEM_DIR]=$etc/problem
-        [HTTP_SOCKET]=$run/gateway/http.sock
-        [DATABASE]=$DATABASE [PG_SOCKET_DIR]=$run/postgres [PG_PORT]=$postgres_port
-        [POOLER_PORT]=$pooler_port [POOLER_SOCKET_DIR]=$run/pooler [ETC]=$etc
-        [POOL_GATEWAY]=$POOL_GATEWAY [POOL_SWEEPER]=$POOL_SWEEPER [MAX_CLIENTS]=$MAX_CLIENTS
-    )
-    for name in "${!values[@]}"; do
-        arguments+=(-e "s|@$name@|${values[$name]}|g")
-    done
-    sed "${arguments[@]}" "$1"
 }
 
 # environment_file POOLER-NAME ROLE: gateway.env for one side of the pooler. No password: see database.sh.
@@ -135,23 +117,3 @@ start_websocketd() {
     start_service websocketd
     wait_until 10 websocketd port_in_use "$websocketd_port"
 }
-
-start_front() {
-    folder 700 "$web_user" "$state/lighttpd/empty" "$state/lighttpd/upload"
-    folder 755 "" "$etc/problem"
-    cp "$root"/deploy/problem/*.html "$etc/problem/" && chmod 644 "$etc"/problem/*.html ||
-        fail "cannot copy deploy/problem to $etc"
-    if ! is_running lighttpd && port_in_use "$PORT"; then
-        current_log=''
-        fail "port $PORT is in use by another program; choose another: PORT=18790 deploy/quickstart"
-    fi
-    render "$root/deploy/lighttpd.conf.in" >"$etc/lighttpd.conf.new"
-    mv -f "$etc/lighttpd.conf.new" "$etc/lighttpd.conf"
-    chmod 644 "$etc/lighttpd.conf"
-    define_service lighttpd "$web_user" TERM 10 -- "$(find_program lighttpd)" -D -f "$etc/lighttpd.conf"
-    current_log=$log_dir/lighttpd.log
-    start_service lighttpd
-    wait_until 10 lighttpd port_in_use "$PORT"
-}
-
-gateway_ready() { curl -fsS -m 5 -o /dev/null "http://$HOST:$PORT/readyz"; }

@@ -2,8 +2,9 @@
 # Debian packages: only what is missing is installed, and no service of theirs is started.
 
 PACKAGES_BUILD=(gcc libc6-dev make autoconf automake pkg-config gawk libpq-dev libfcgi-dev libjson-c-dev nettle-dev)
-PACKAGES_RUN=(postgresql pgbouncer lighttpd websocketd curl python3 python3-websocket util-linux)
-PACKAGES_TEST=(libcmocka-dev libfcgi-bin python3-psycopg2 git mandoc procps jq chromium)
+PACKAGES_RUN=(postgresql pgbouncer websocketd curl python3 python3-websocket util-linux)
+PACKAGES_TEST=(libcmocka-dev libfcgi-bin python3-psycopg2 git mandoc procps jq chromium
+    lighttpd lighttpd-mod-openssl apache2-bin nginx-light openssl)
 
 POLICY=/usr/sbin/policy-rc.d
 
@@ -61,13 +62,13 @@ apt_get() {
         fail "\`apt-get $*' ended with status $?"
 }
 
-# The packages' own servers (lighttpd on port 80, PostgreSQL on 5432, PgBouncer on 6432) were not asked
+# The packages' own servers (a web server on port 80, PostgreSQL on 5432, PgBouncer on 6432) were not asked
 # for: those that came just now are not to start at the next boot either.
 leave_services_off() {
     local name
     command -v systemctl >/dev/null && [ -d /run/systemd/system ] || return 0
-    for name in postgresql pgbouncer lighttpd; do
-        case " $* " in *" $name "*)
+    for name in postgresql pgbouncer lighttpd nginx; do
+        case " $* " in *" $name "* | *" $name-light "*)
             $sudo systemctl disable --quiet "$name" >/dev/null 2>&1 &&
                 note "$name's own system service is left off (systemctl enable --now $name turns it on)" ;;
         esac

@@ -17,7 +17,6 @@
 
 SOCKET_NAME_RESERVE=62    # the longest name below $run, with its slash
 SOCKET_PATH_MAX=107
-SERVICES=(postgres pgbouncer http websocketd lighttpd sweeper)
 
 choose_users() {
     if is_root; then
@@ -29,11 +28,19 @@ choose_users() {
     fi
 }
 
+front_of_last_start() { cat "$var/front-server" 2>/dev/null || echo lighttpd; }
+
 # find_state: set $state and $run if they exist; creates nothing
 find_state() {
     var=${VAR_DIR:-$root/var}
     case $var in /*) ;; *) var=$PWD/$var ;; esac
     services=$var/services
+    front=${FRONT:-$(front_of_last_start)}
+    case $front in
+    lighttpd | apache | nginx) ;;
+    *) fail "FRONT is lighttpd, apache or nginx, not $front" ;;
+    esac
+    SERVICES=(postgres pgbouncer http websocketd "$front" sweeper)
     env_file=$var/quickstart.env
     state=$var
     [ -L "$var/state" ] && state=$(readlink "$var/state")
@@ -89,7 +96,7 @@ create_state() {
     folder 755 "" "$run" "$bin" "$etc" "$services" "$log_dir"
     folder 755 "$db_user" "$run/postgres"
     folder 750 "$db_user:$(id -gn "$web_user")" "$run/pooler"
-    folder 700 "$web_user" "$run/gateway" "$run/gateway/bells" "$state/lighttpd"
+    folder 700 "$web_user" "$run/gateway" "$run/gateway/bells"
 }
 
 # folder MODE OWNER FOLDER...

@@ -18,6 +18,8 @@
 /* The web server hands over complete requests and takes answers into its own buffers: one that does
  * neither for so long is gone, or stopped. */
 #define PEER_TIMEOUT_S 30
+/* Of a body that nobody wants: above what the samples in deploy/ let a client send. */
+#define UNWANTED_MAX ((int64_t)64 << 20)
 
 void fastcgi_init(void)
 {
@@ -99,6 +101,18 @@ static void answer(struct http_server *server, FCGX_Request *connection, struct 
         response.written(response.written_context);
 }
 
+/* A body that was refused by its length alone is read all the same: Apache takes a connection that
+ * is closed while it still writes for a failure, and the client would not see the answer. */
+static void read_unwanted(FCGX_Request *connection)
+{
+    char block[16384];
+    int64_t left = UNWANTED_MAX;
+    int got;
+
+    while (left > 0 && (got = FCGX_GetStr(block, sizeof(block), connection->in)) > 0)
+        left -= got;
+}
+
 void fastcgi_serve(struct http_server *server, int connection, struct arena *arena)
 {
     struct timeval limit = {.tv_sec = PEER_TIMEOUT_S};
@@ -123,5 +137,6 @@ void fastcgi_serve(struct http_server *server, int connection, struct arena *are
     }
     fastcgi.keepConnection = 0;
     answer(server, &fastcgi, arena);
+    read_unwanted(&fastcgi);
     FCGX_Finish_r(&fastcgi);
 }

@@ -42,7 +42,7 @@ LOG_PREFIX = "%m [%p] state=%e %q%u@%d/%a "
 # KiB of resident memory at its peak. A session: SESSION_BUFFER_BYTES and a frame on the way out, five
 # frames on the way in, the requests read of them (document trees are some times their text).
 SESSION_BOUND = 32 * 1024
-OTHERS_BOUND = {"http": 128 * 1024, "sweeper": 64 * 1024, "lighttpd": 192 * 1024}
+OTHERS_BOUND = {"http": 128 * 1024, "sweeper": 64 * 1024, "front": 192 * 1024}
 
 
 class Gone(Exception):
@@ -337,7 +337,9 @@ class Watch(threading.Thread):
 
     def look(self):
         leader = self.stack.pid("websocketd")
-        for name in ("http", "sweeper", "lighttpd", "websocketd"):
+        for pid in self.stack.pids(self.stack.front):
+            self.note("front", pid)
+        for name in ("http", "sweeper", "websocketd"):
             for pid in [leader] if name == "websocketd" else self.stack.pids(name):
                 self.note(name, pid)
         for pid in self.stack.pids("websocketd"):

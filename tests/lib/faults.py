@@ -41,7 +41,7 @@ class Killer:
             "session of the receiver": lambda: self.kill(self.sessions(receiver)),
             "sweeper": lambda: self.kill_service("sweeper"),
             "websocketd": lambda: self.kill_service("websocketd"),
-            "lighttpd": lambda: self.kill_service("lighttpd"),
+            stack.front: lambda: self.kill_service(stack.front),
             "PgBouncer": lambda: self.kill_service("pgbouncer"),
             "PostgreSQL backend": lambda: self.kill([int(self.stack.value(BACKEND))]),
             "PostgreSQL postmaster": lambda: self.kill_service("postgres"),

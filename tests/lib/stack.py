@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The whole gateway, real, for one test: lighttpd, websocketd, PgBouncer, PostgreSQL and our programs.
+"""The whole gateway, real, for one test: the front server, websocketd, PgBouncer, PostgreSQL and our programs.
 
     from stack import Stack
 
@@ -13,11 +13,13 @@
         stack.kill("http")                      # SIGKILL; the supervisor starts it again
         stack.ctl("workflow", "list", "--json")
 
-Stack(settings={}, server={}, environment={}, start=True)
+Stack(settings={}, server={}, environment={}, start=True, front="")
     settings        lines for gateway.local.env, as {"LEASE_MS": 1000}
     server          lines for postgresql.local.conf
     environment     more variables for deploy/quickstart
+    front           lighttpd, apache or nginx; "": what the variable FRONT says, else lighttpd
 Stack
+    front            its name, which is also the service's; websocketd_port
     url, ws_url, tokens, env (quickstart.env as a dict), directory
     http(method, path, body=None, token=…, headers={})    body: an object (JSON) or bytes
     socket(token=None, headers=())   a bare websocket.WebSocket; raw frames
@@ -34,7 +36,7 @@ Client
     send(object or text), receive(timeout), event(name, timeout), hello, events
 
 Everything ends with the test, whichever way the test ends. skip_without_stack() first: SKIP where
-something is not installed. Services: postgres pgbouncer http websocketd lighttpd sweeper keeper.
+something is not installed. Services: postgres pgbouncer http websocketd sweeper keeper, and the front.
 """
 
 import atexit
@@ -69,6 +71,7 @@ SOURCE = os.environ.get("abs_top_srcdir") or os.path.dirname(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 )
 BUILD = os.environ.get("abs_top_builddir") or os.getcwd()
+FRONTS = {"lighttpd": "lighttpd", "apache": "apache2", "nginx": "nginx"}  # and their programs
 PROGRAMS = (
     "openclaw-gateway-http",
     "openclaw-gateway-session",
@@ -77,10 +80,15 @@ PROGRAMS = (
 )
 
 
+def front_of_environment():
+    return os.environ.get("FRONT") or "lighttpd"
+
+
 def skip_without_stack(*more):
     """SKIP, with its name, whatever the stack needs and is not there."""
+    front = FRONTS[front_of_environment()]
     cluster_library.skip_without(
-        "initdb", "psql", "pgbouncer", "lighttpd", "websocketd", "curl", "flock", "bash", *more
+        "initdb", "psql", "pgbouncer", front, "websocketd", "curl", "flock", "bash", *more
     )
     if websocket is None:
         skip_all("python3-websocket is not installed")
@@ -193,9 +201,12 @@ class Client:
 
 
 class Stack:
-    SERVICES = ("postgres", "pgbouncer", "http", "websocketd", "lighttpd", "sweeper", "keeper")
-
-    def __init__(self, settings=None, server=None, environment=None, start=True):
+    def __init__(self, settings=None, server=None, environment=None, start=True, front=""):
+        self.front = front or front_of_environment()
+        self.SERVICES = (
+            *("postgres", "pgbouncer", "http", "websocketd"),
+            *(self.front, "sweeper", "keeper"),
+        )
         self.directory = tempfile.mkdtemp(prefix="ocgs-")
         os.chmod(self.directory, 0o755)  # the service users go through it
         ports = [cluster_library.free_tcp_port() for _ in range(4)]
@@ -203,12 +214,14 @@ class Stack:
             **{name: value for name, value in os.environ.items() if not name.startswith("PG")},
             "VAR_DIR": self.directory,
             "BUILD_DIR": BUILD,
+            "FRONT": self.front,
             "PORT": str(ports[0]),
             "PG_PORT": str(ports[1]),
             "POOLER_PORT": str(ports[2]),
             "WS_PORT": str(ports[3]),
             **(environment or {}),
         }
+        self.websocketd_port = ports[3]
         self.env = {}
         self.tokens = {}
         self._own_files(settings or {}, server or {})

@@ -1,11 +1,12 @@
 -- Makes an agent: the principal, the agent, and its mailbox, which is the entity workflow
 -- `agent:<id>`: parked for as long as the agent lives, so that no retention sweep takes it.
--- Called again it changes nothing. True: it was made now.
+-- Called again it changes nothing. True: it was made now, by p_by, as the audit knows.
 -- Locks: principal, agent, workflow_status of the mailbox.
 create or replace function openclaw.agent_provision(
   p_agent text,
   p_app text,
-  p_version text
+  p_version text,
+  p_by text default 'gateway'
 )
 returns boolean
 language plpgsql
@@ -31,6 +32,10 @@ begin
   values (p_agent)
   on conflict do nothing;
   v_made := found;
+  if v_made then
+    insert into openclaw.audit (principal_id, act, subject)
+    values (p_by, 'agent.provision', p_agent);
+  end if;
 
   insert into dbos_system.workflow_status (
     workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,

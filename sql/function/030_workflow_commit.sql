@@ -103,7 +103,7 @@ begin
       where not exists (select from openclaw.agent a where a.agent_id = s.agent_id)
       order by 1
     loop
-      perform openclaw.agent_provision(v_missing, p_app, p_version);
+      perform openclaw.agent_provision(v_missing, p_app, p_version, 'gateway');
     end loop;
   end if;
 

@@ -343,7 +343,7 @@ $$;
 
 -- All of it by name, for the programs: cancel, resume, fork, restart (a fork of the whole), rewind,
 -- delete. Says which workflow there is now, and how many were changed. For somebody else's workflow
--- than p_principal's (null: anybody's) it says that there is none.
+-- than p_principal's (null: anybody's) it says that there is none. A change is in the audit, as p_by's.
 -- Locks: as the function of that name.
 create or replace function openclaw.workflow_manage(
   p_principal text,
@@ -354,7 +354,8 @@ create or replace function openclaw.workflow_manage(
   p_version text,
   p_queue text,
   p_children boolean,
-  p_app text
+  p_app text,
+  p_by text
 )
 returns table (id text, status text, changed bigint, bells text[])
 language plpgsql
@@ -365,6 +366,7 @@ declare
   v_id text := p_id;
   v_changed bigint := 1;
   v_bells text[] := '{}';
+  v_is_repeat boolean := false;
 begin
   if not exists (
     select
@@ -387,8 +389,15 @@ begin
       into v_changed, v_bells
       from openclaw.workflow_cancel(array[p_id], p_children) c;
     when 'resume' then
+      v_is_repeat := exists (
+        select
+        from dbos_system.workflow_status s
+        where s.workflow_uuid = p_id
+          and s.status = 'ENQUEUED'
+      );
       v_changed := cardinality(openclaw.workflow_resume(array[p_id], p_queue));
     when 'fork', 'restart' then
+      v_is_repeat := exists (select from dbos_system.workflow_status s where s.workflow_uuid = p_new_id);
       v_id := openclaw.workflow_fork(
         p_id, case p_verb when 'fork' then coalesce(p_step, 0) else 0 end, p_new_id, p_version, p_queue, p_app
       );
@@ -400,6 +409,11 @@ begin
       raise exception 'there is no operation %', p_verb
         using errcode = 'OC005';
   end case;
+
+  if v_changed > 0 and not v_is_repeat then
+    insert into openclaw.audit (principal_id, act, subject, detail)
+    values (p_by, 'workflow.' || p_verb, p_id, jsonb_build_object('workflowId', v_id, 'changed', v_changed));
+  end if;
 
   return query
   select

@@ -10,6 +10,7 @@
 static enum error run(struct ctl *ctl, const char *verb, struct failure *failure)
 {
     struct manage manage = {
+        .by = ctl_who(ctl->arena),
         .verb = verb,
         .id = text_of(ctl_operand(ctl, 0)),
         .new_id = text_of(ctl_flag(ctl, FLAG_ID)),

@@ -33,6 +33,7 @@ static const struct meaning meanings[] = {
     {"OC007", ERR_SCHEMA, MIGRATE_HINT},
     {"OC008", ERR_INBOX_FULL, ""},
     {"OC009", ERR_PRECONDITION_FAILED, ""},
+    {"OC010", ERR_RATE_LIMITED, ""},
 
     /* another try may succeed at once */
     {"40001", ERR_SERIALIZATION, ""},

@@ -15,6 +15,7 @@
 /* Who may: the principal that started it, or (principal NULL) anybody's workflow is meant. */
 struct manage {
     const char *principal;
+    const char *by;   /* who does it, for the audit */
     const char *verb; /* cancel, resume, fork, restart, rewind, delete */
     struct text id;
     struct text new_id;  /* fork, restart: absent makes a fresh one */

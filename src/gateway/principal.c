@@ -36,6 +36,41 @@ unsigned scope_from_name(struct text name)
     return 0;
 }
 
+struct text *scope_names(struct arena *arena, unsigned wanted, size_t *ret_count)
+{
+    struct text *names = arena_array(arena, SCOPE_COUNT, sizeof(*names));
+
+    *ret_count = 0;
+    for (size_t i = 0; i < SCOPE_COUNT; i++)
+        if (wanted & scopes[i].scope)
+            names[(*ret_count)++] = text_of(scopes[i].name);
+    return names;
+}
+
+bool scopes_parse(struct text list, unsigned *ret_scopes)
+{
+    unsigned parsed = 0;
+    size_t at = 0;
+
+    while (at < list.len) {
+        size_t start = at;
+        unsigned scope;
+
+        while (at < list.len && list.data[at] != ' ' && list.data[at] != ',')
+            at++;
+        scope = scope_from_name((struct text){list.data + start, at - start});
+        if (scope == 0)
+            return false;
+        parsed |= scope;
+        while (at < list.len && (list.data[at] == ' ' || list.data[at] == ','))
+            at++;
+    }
+    if (parsed == 0)
+        return false;
+    *ret_scopes = parsed;
+    return true;
+}
+
 void principal_check_call(struct db_call *call, struct arena *arena, struct text token)
 {
     char hash[TOKEN_HASH_SIZE];
@@ -45,6 +80,30 @@ void principal_check_call(struct db_call *call, struct arena *arena, struct text
     db_add_string(call, hash);
 }
 
+void principal_recheck_call(struct db_call *call, struct arena *arena, const char *credential_id)
+{
+    db_call_init(call, arena, STATEMENT_CREDENTIAL_RECHECK);
+    db_add_string(call, credential_id);
+}
+
+void principal_redeem_call(struct db_call *call, struct arena *arena, struct text ticket,
+                           const char *executor_id)
+{
+    char hash[TOKEN_HASH_SIZE];
+
+    token_hash(ticket, hash);
+    db_call_init(call, arena, STATEMENT_TICKET_REDEEM);
+    db_add_string(call, hash);
+    db_add_string(call, executor_id);
+}
+
+static enum error refuse(struct failure *failure)
+{
+    return failure_set(failure, ERR_UNAUTHORIZED,
+                       "no such token, or it has expired or was revoked; "
+                       "gatewayctl agent rotate makes a new one");
+}
+
 enum error principal_check_result(struct db_rows *rows, struct failure *failure,
                                   struct principal *ret_principal)
 {
@@ -52,20 +111,24 @@ enum error principal_check_result(struct db_rows *rows, struct failure *failure,
     struct text id, credential;
     struct text *names;
     size_t count;
+    bool valid;
     enum error error;
 
     if (db_rows_count(rows) == 0)
-        return failure_set(failure, ERR_UNAUTHORIZED,
-                           "no such token, or it has expired or was revoked; "
-                           "gatewayctl agent rotate makes a new one");
+        return refuse(failure);
     id = db_text(rows, 0, 0);
     names = db_texts(rows, 0, 2, &count);
     credential = db_text(rows, 0, 3);
+    valid = db_bool(rows, 0, 5);
     error = db_rows_error(rows, failure);
     if (error)
         return error;
 
     snprintf(principal.id, sizeof principal.id, "%.*s", (int)id.len, id.data);
+    if (!valid) {
+        *ret_principal = principal;
+        return refuse(failure);
+    }
     snprintf(principal.credential_id, sizeof principal.credential_id, "%.*s", (int)credential.len,
              credential.data);
     for (size_t i = 0; i < count; i++)

@@ -21,6 +21,9 @@ enum scope {
     SCOPE_OPERATOR = 1 << 5         /* "operator": everything, of everybody */
 };
 
+#define TICKET_LIFE_MS 30000
+#define TICKETS_MAX    100 /* of one token, at a time */
+
 struct principal {
     char id[AGENT_ID_MAX + 1];
     unsigned scopes; /* of enum scope */
@@ -28,8 +31,14 @@ struct principal {
 };
 
 /* Looks a token up by its SHA-256. Result: OK, or ERR_UNAUTHORIZED for unknown, expired and
- * revoked alike. */
+ * revoked alike; of one that has ended *ret_principal then has the id, for the log, and no scope.
+ */
 void principal_check_call(struct db_call *call, struct arena *arena, struct text token);
+/* The same of a token that was good before, by its credential_id. */
+void principal_recheck_call(struct db_call *call, struct arena *arena, const char *credential_id);
+/* The same of a ticket, which is used up by it: only this executor may ask again. */
+void principal_redeem_call(struct db_call *call, struct arena *arena, struct text ticket,
+                           const char *executor_id);
 enum error principal_check_result(struct db_rows *rows, struct failure *failure,
                                   struct principal *ret_principal) MUST_CHECK;
 /* AUTH_MODE=none: everybody is the principal `id` ("operator" where absent) with every scope. */
@@ -41,6 +50,10 @@ bool principal_may_read_inbox(const struct principal *principal, struct text age
 
 const char *scope_name(enum scope scope);
 unsigned scope_from_name(struct text name); /* 0: no such scope */
+/* The names of scopes, *ret_count of them. */
+struct text *scope_names(struct arena *arena, unsigned scopes, size_t *ret_count);
+/* Scopes separated by spaces or commas. False: there is an unknown one, or none at all. */
+bool scopes_parse(struct text list, unsigned *ret_scopes);
 
 /* "Bearer TOKEN" (RFC 6750); absent where it is not that, or too long. */
 struct text bearer_token(struct text authorization);

@@ -74,7 +74,8 @@ static void remember(struct authenticator *authenticator, const char *hash,
 }
 
 /* One stable line for each failed attempt, which fail2ban can read; a flood of them is cut. */
-static void log_refusal(struct authenticator *authenticator, const struct http_request *request)
+static void log_refusal(struct authenticator *authenticator, const struct http_request *request,
+                        const char *reason, const struct principal *whose)
 {
     int64_t second = clock_ms() / 1000;
     int64_t suppressed = 0;
@@ -94,6 +95,7 @@ static void log_refusal(struct authenticator *authenticator, const struct http_r
     pthread_mutex_unlock(&authenticator->mutex);
     if (!quiet)
         log_event(LOG_WARN, "auth.failed", LOG_TEXT("remote", request->remote_address),
+                  LOG_STR("reason", reason), LOG_STR("principal", whose->id[0] ? whose->id : NULL),
                   LOG_TEXT("request", request->id), LOG_INT("suppressed", suppressed));
 }
 
@@ -122,6 +124,7 @@ static enum error check_token(struct authenticator *authenticator, struct arena 
 enum error authenticate(struct authenticator *authenticator, const struct http_request *request,
                         struct failure *failure, struct principal *ret_principal)
 {
+    struct principal principal = {.id = ""};
     struct text token;
     enum error error;
 
@@ -133,8 +136,11 @@ enum error authenticate(struct authenticator *authenticator, const struct http_r
     if (token.data == NULL)
         error = failure_set(failure, ERR_UNAUTHORIZED, "send Authorization: Bearer and a token");
     else
-        error = check_token(authenticator, request->arena, token, failure, ret_principal);
+        error = check_token(authenticator, request->arena, token, failure, &principal);
     if (error == ERR_UNAUTHORIZED)
-        log_refusal(authenticator, request);
+        log_refusal(authenticator, request, token.data == NULL ? "no token" : "bad token",
+                    &principal);
+    if (error == OK)
+        *ret_principal = principal;
     return error;
 }

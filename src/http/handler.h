@@ -19,6 +19,9 @@ http_handler handle_workflow_list, handle_workflow_get, handle_workflow_steps,
 http_handler handle_workflow_manage;
 /* handler_start.c */
 http_handler handle_workflow_start, handle_agent_provision;
+/* handler_access.c */
+http_handler handle_ws_ticket, handle_token_list, handle_token_rotate, handle_token_revoke,
+    handle_audit;
 /* handler_agents.c */
 http_handler handle_agent_list, handle_agent_get, handle_agent_change, handle_agent_delete,
     handle_heartbeat_list;

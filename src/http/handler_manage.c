@@ -15,6 +15,7 @@ enum error handle_workflow_manage(struct http_context *context)
     struct manage manage = {
         .principal =
             principal_may(&context->principal, SCOPE_OPERATOR) ? NULL : context->principal.id,
+        .by = context->principal.id,
         .verb = "delete",
         .id = message_workflow_id(context->arena, &context->principal, context->params[0]),
         .new_id = request_query(request, "newId"),

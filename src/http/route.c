@@ -73,6 +73,13 @@ const struct http_route http_routes[] = {
      handle_dead_letter_purge},
     {HTTP_POST, "/dead-letters/:id/redrive", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL,
      handle_dead_letter_redrive},
+
+    {HTTP_POST, "/ws-ticket", ACCESS_PRINCIPAL, 0, BODY_NONE, "scopes", handle_ws_ticket},
+    {HTTP_GET, "/tokens", ACCESS_PRINCIPAL, 0, BODY_NONE, "principal", handle_token_list},
+    {HTTP_POST, "/tokens/rotate", ACCESS_PRINCIPAL, 0, BODY_JSON, NULL, handle_token_rotate},
+    {HTTP_DELETE, "/tokens/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_token_revoke},
+    {HTTP_GET, "/audit", ACCESS_PRINCIPAL, SCOPE_OPERATOR, BODY_NONE,
+     "principal act subject since until cursor limit", handle_audit},
     {.path = NULL},
 };
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who the client is. Credentials, safest first: the token in `connect`, the header Authorization,
- * the subprotocol openclaw.bearer.<base64url>. A token in the URL is refused: it ends up in logs.
- * The database is not asked before a credential was presented. Source: OpenClaw protocol 3 and 4.
+ * Who the client is, and what it may: connect, hello-ok, and every refusal. The database is not
+ * asked before a credential was presented (credentials.c). Source: OpenClaw protocol 3 and 4.
  */
 #include "session/state.h"
 
@@ -22,6 +21,7 @@ enum refusal {
     REFUSED_PROTOCOL,
     REFUSED_TOKEN_MISSING,
     REFUSED_TOKEN,
+    REFUSED_TICKET,
     REFUSED_SCOPES,
     REFUSED_ORIGIN,
     REFUSED_URL,
@@ -32,6 +32,7 @@ enum refusal {
 
 static const struct refusal_row {
     const char *code, *detail, *message, *log;
+    bool failed; /* somebody tried with what is no credential */
 } refusals[REFUSAL__MAX] = {
     [REFUSED_NOT_CONNECT] = {"INVALID_REQUEST", NULL,
                              "invalid handshake: first request must be connect", NULL},
@@ -44,9 +45,14 @@ static const struct refusal_row {
     [REFUSED_TOKEN_MISSING] = {"INVALID_REQUEST", "AUTH_TOKEN_MISSING",
                                "unauthorized: a token is required (connect auth.token, or "
                                "Authorization: Bearer)",
-                               "no token"},
+                               "no token", true},
     [REFUSED_TOKEN] = {"INVALID_REQUEST", "AUTH_TOKEN_MISMATCH",
-                       "unauthorized: the token is unknown, expired or revoked", "bad token"},
+                       "unauthorized: the token is unknown, expired or revoked", "bad token", true},
+    [REFUSED_TICKET] =
+        {"INVALID_REQUEST", "AUTH_TOKEN_MISMATCH",
+         "unauthorized: the ticket is unknown, was used, or is older than 30 s; POST "
+         "/ws-ticket makes a new one",
+         "bad ticket", true},
     [REFUSED_SCOPES] = {"FORBIDDEN", "AUTH_SCOPE_MISMATCH",
                         "a requested scope is not the principal's", "scopes"},
     [REFUSED_ORIGIN] = {"FORBIDDEN", "CONTROL_UI_ORIGIN_NOT_ALLOWED",
@@ -54,24 +60,13 @@ static const struct refusal_row {
     [REFUSED_URL] = {"INVALID_REQUEST", "AUTH_UNAUTHORIZED",
                      "a token in the URL ends up in logs and is refused; send it in connect or as "
                      "Authorization: Bearer, and rotate it",
-                     "token in URL"},
+                     "token in URL", true},
     [REFUSED_STARTUP] = {"UNAVAILABLE", NULL, "the gateway cannot reach its database yet", NULL},
     [REFUSED_IDENTITY] = {"INVALID_REQUEST", "AUTH_UNAUTHORIZED",
                           "this connection is authenticated as somebody else", "second identity"},
 };
 
 /* ---- refusing ------------------------------------------------------------------------------- */
-
-static void log_refused(const struct session *session, const char *why)
-{
-    struct text remote = session->peer->remote;
-
-    /* deploy's fail2ban filter reads this line */
-    if (why != NULL)
-        log_event(LOG_WARN, "auth.refused",
-                  LOG_TEXT("remote", remote.data != NULL ? remote : TEXT_LITERAL("unknown")),
-                  LOG_STR("reason", why), LOG_STR("session", session->engine->executor.id));
-}
 
 /* Answers and ends the request, and ends the connection. */
 static void refuse(struct session *session, struct request *request, enum refusal refusal)
@@ -90,7 +85,7 @@ static void refuse(struct session *session, struct request *request, enum refusa
         document_put_string(details, "reason", "startup-sidecars");
     }
     if (session->refuses == NULL)
-        log_refused(session, refusals[refusal].log);
+        credentials_log(session, refusals[refusal].log, refusals[refusal].failed);
     frame_refusal(session, request, refusals[refusal].code, refusals[refusal].message, details,
                   later ? clock_jitter_ms(1000) : -1);
     request_end(session, request);
@@ -102,70 +97,10 @@ static void refuse(struct session *session, struct request *request, enum refusa
 static void refuse_first(struct session *session, enum refusal refusal)
 {
     session->refuses = &refusals[refusal];
-    log_refused(session, refusals[refusal].log);
+    credentials_log(session, refusals[refusal].log, refusals[refusal].failed);
 }
 
-/* ---- what the web server passed on ------------------------------------------------------------
- */
-
-/* The value of a name in "a=b&c=d" or, with ',' and a prefix, in a list of subprotocols. */
-static bool next_part(struct text *rest, char separator, struct text *ret_part)
-{
-    size_t len = 0;
-
-    while (rest->len > 0 && (rest->data[0] == ' ' || rest->data[0] == separator))
-        *rest = (struct text){rest->data + 1, rest->len - 1};
-    while (len < rest->len && rest->data[len] != separator)
-        len++;
-    *ret_part = (struct text){rest->data, len};
-    *rest = (struct text){rest->data + len, rest->len - len};
-    while (ret_part->len > 0 && ret_part->data[ret_part->len - 1] == ' ')
-        ret_part->len--;
-    return ret_part->len > 0;
-}
-
-static struct text query_value(struct text query, const char *name)
-{
-    struct text part;
-    size_t len = strlen(name);
-
-    while (query.data != NULL && next_part(&query, '&', &part)) {
-        if (text_starts(part, name) && part.len > len && part.data[len] == '=')
-            return (struct text){part.data + len + 1, part.len - len - 1};
-    }
-    return TEXT_NONE;
-}
-
-static bool token_in_url(struct text query)
-{
-    static const char *const names[] = {"token",    "access_token", "auth",
-                                        "password", "api_key",      NULL};
-
-    for (const char *const *name = names; *name != NULL; name++) {
-        if (query_value(query, *name).len > 0)
-            return true;
-    }
-    return false;
-}
-
-static struct text header_token(struct session *session)
-{
-    static const char prefix[] = "openclaw.bearer.";
-    struct text token = bearer_token(session->peer->authorization);
-    struct text rest = session->peer->subprotocols;
-    struct text part;
-
-    while (token.data == NULL && rest.data != NULL && next_part(&rest, ',', &part)) {
-        struct text coded, bytes = TEXT_NONE;
-
-        if (!text_starts(part, prefix))
-            continue;
-        coded = (struct text){part.data + sizeof(prefix) - 1, part.len - sizeof(prefix) + 1};
-        if (base64url_decode(session->life, coded, &bytes) == OK && bytes.len <= TOKEN_TEXT_MAX)
-            token = bytes;
-    }
-    return token;
-}
+/* ---- what the web server passed on ---------------------------------------------------------- */
 
 void handshake_start(struct session *session)
 {
@@ -173,13 +108,11 @@ void handshake_start(struct session *session)
         refuse_first(session, REFUSED_ORIGIN);
         return;
     }
-    if (token_in_url(session->peer->query)) {
+    if (credentials_token_in_url(session)) {
         refuse_first(session, REFUSED_URL);
         return;
     }
-    session->token = header_token(session);
-    session->token_by_header =
-        session->token.len > 0 || session->options->auth_mode == (int)AUTH_NONE;
+    credentials_find(session);
 }
 
 /* ---- reading connect
@@ -278,6 +211,7 @@ static enum refusal read_connect(struct session *session, struct document *param
             return REFUSED_IDENTITY;
         session->token = arena_text(session->life, token);
         session->token_by_header = false;
+        session->token_is_ticket = false;
     }
     return REFUSAL__MAX;
 }
@@ -446,52 +380,43 @@ bool handshake_register_again(struct session *session)
     return true;
 }
 
-/* What it has of what it asked for; an operator has everything. */
-static unsigned granted(const struct session *session, const struct principal *principal)
-{
-    unsigned all = (SCOPE_OPERATOR << 1) - 1;
-
-    return (principal_may(principal, SCOPE_OPERATOR) ? all : principal->scopes) &
-           session->scopes_asked;
-}
-
-static bool check_call(struct session *session, struct operation *operation,
-                       struct db_call *ret_call)
-{
-    principal_check_call(ret_call, operation->arena, session->token);
-    return true;
-}
-
 static void check_answer(struct session *session, struct operation *operation, enum error error,
                          struct failure *failure, struct db_rows *rows)
 {
     struct request *request = session->opening;
 
+    struct principal principal = {.id = ""};
+
     (void)operation;
     if (error == OK)
-        error = principal_check_result(rows, failure, &session->principal);
+        error = principal_check_result(rows, failure, &principal);
     if (session->state != SESSION_CHECKING || request == NULL)
         return;
     if (error == ERR_UNAUTHORIZED) {
         session->opening = NULL;
-        refuse(session, request, REFUSED_TOKEN);
+        session->refused_as = principal;
+        refuse(session, request, session->token_is_ticket ? REFUSED_TICKET : REFUSED_TOKEN);
         return;
     }
     if (error != OK) {
         fail_opening(session, error, failure);
         return;
     }
+    session->principal = principal;
+    if (session->token_is_ticket && !principal_may(&principal, SCOPE_OPERATOR))
+        session->scopes_asked &= principal.scopes; /* also when the token is looked at again */
     if ((session->scopes_needed & ~session->principal.scopes) != 0 &&
         !principal_may(&session->principal, SCOPE_OPERATOR)) {
         session->opening = NULL;
         refuse(session, request, REFUSED_SCOPES);
         return;
     }
-    session->principal.scopes = granted(session, &session->principal);
+    session->principal.scopes = credentials_granted(session, &session->principal);
     (void)operation_new(session, &register_kind);
 }
 
-static const struct operation_kind check_kind = {"session.check", check_call, check_answer, true};
+static const struct operation_kind check_kind = {"session.check", credentials_call, check_answer,
+                                                 true};
 
 static bool snapshot_call(struct session *session, struct operation *operation,
                           struct db_call *ret_call)
@@ -559,46 +484,7 @@ void handshake_take(struct session *session, struct request *request)
         (void)operation_new(session, &check_kind);
         return;
     }
-    principal_anybody(query_value(session->peer->query, "principal"), &session->principal);
-    session->principal.scopes = granted(session, &session->principal);
+    principal_anybody(credentials_claimed(session), &session->principal);
+    session->principal.scopes = credentials_granted(session, &session->principal);
     (void)operation_new(session, &register_kind);
-}
-
-/* ---- is it still allowed?
- * --------------------------------------------------------------------------------- */
-
-static void recheck_answer(struct session *session, struct operation *operation, enum error error,
-                           struct failure *failure, struct db_rows *rows)
-{
-    struct principal principal;
-
-    (void)operation;
-    session->rechecking = false;
-    session->recheck_at = session->now + clock_jitter_ms(RECHECK_MS);
-    if (session->state != SESSION_OPEN)
-        return;
-    if (error == OK)
-        error = principal_check_result(rows, failure, &principal);
-    if (error == ERR_UNAUTHORIZED) {
-        log_refused(session, "revoked");
-        session_end(session, "the token was revoked or has expired", STOP_GRACE_MS);
-    } else if (error == OK) {
-        session->principal.scopes = granted(session, &principal);
-    } else {
-        session->recheck_at = session->now + clock_jitter_ms(RETRY_MAX_MS);
-    }
-}
-
-static const struct operation_kind recheck_kind = {"session.recheck", check_call, recheck_answer,
-                                                   false};
-
-void handshake_recheck(struct session *session)
-{
-    if (session->now < session->recheck_at || session->rechecking)
-        return;
-    session->recheck_at = INT64_MAX;
-    if (session->options->auth_mode == (int)AUTH_NONE)
-        return;
-    session->rechecking = true;
-    (void)operation_new(session, &recheck_kind);
 }

@@ -283,7 +283,7 @@ static void say_farewell(struct session *session)
 static void advance_open(struct session *session)
 {
     tick(session);
-    handshake_recheck(session);
+    credentials_recheck(session);
     waits_expire(session);
     waits_look(session);
     fates_advance(session);

@@ -6,7 +6,7 @@
  *   input.c       bytes to frames
  *   frame.c       answers and events to bytes
  *   request.c     one frame of the client, and the table of methods
- *   handshake.c   credentials, connect, hello-ok
+ *   handshake.c   connect, hello-ok, refusals;  credentials.c  tokens and tickets
  *   operation.c   the queue of database operations, one at a time, and retrying
  *   sending.c     messages that the client sends;  waiting.c  those it waits for
  *   fates.c       what becomes of the others
@@ -236,9 +236,11 @@ struct session {
     /* who it is */
     const struct refusal_row *refuses; /* what the first request will be told; NULL: nothing yet */
     struct text token;                 /* presented, in life; absent: none was needed */
-    bool token_by_header;
-    unsigned scopes_asked;  /* ~0: all */
-    unsigned scopes_needed; /* asked for by their own names: the principal must have them */
+    bool token_by_header;              /* no connect is needed */
+    bool token_is_ticket;
+    struct principal refused_as; /* whose ended token was presented */
+    unsigned scopes_asked;       /* ~0: all */
+    unsigned scopes_needed;      /* asked for by their own names: the principal must have them */
     struct principal principal;
     struct request *opening; /* the frame that waits for the check */
     bool connected;          /* hello-ok was said: the official dialect */
@@ -347,8 +349,20 @@ bool request_int(struct session *session, struct request *request, const char *k
 /* handshake.c */
 void handshake_start(struct session *session); /* finds what is refused before anything is read */
 void handshake_take(struct session *session, struct request *request);
-void handshake_recheck(struct session *session);
 bool handshake_register_again(struct session *session);
+
+/* credentials.c */
+bool credentials_token_in_url(const struct session *session);
+void credentials_find(struct session *session);
+/* AUTH_MODE=none: whom the URL names; absent where it names nobody. */
+struct text credentials_claimed(const struct session *session);
+bool credentials_call(struct session *session, struct operation *operation,
+                      struct db_call *ret_call);
+/* What it has of what it asked for; an operator has everything. */
+unsigned credentials_granted(const struct session *session, const struct principal *principal);
+/* `why` may be NULL: nothing to say. failed: an attempt, and not just a refusal. */
+void credentials_log(const struct session *session, const char *why, bool failed);
+void credentials_recheck(struct session *session);
 method_handler method_connect;
 
 /* operation.c */

@@ -41,6 +41,7 @@ static void serve(struct session *session, struct request *request, const char *
 
     if (!principal_may(&session->principal, SCOPE_OPERATOR))
         manage->principal = session->principal.id;
+    manage->by = session->principal.id;
     manage->verb = verb;
     manage->new_id = document_get_string(request->params, "newId");
     manage->version = document_get_string(request->params, "version");

@@ -39,6 +39,7 @@ enum error provision_agent(struct workflow *workflow)
     db_add_string(&create, options->app_version);
     db_add_string(&create,
                   arena_printf(workflow_arena(workflow), "%d", workflow_next_step(workflow)));
+    db_add_string(&create, workflow_principal(workflow));
     error = workflow_step_call(workflow, "createAgent", &create, &agent);
     if (error)
         return error;

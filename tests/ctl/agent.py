@@ -178,7 +178,7 @@ def tokens(tap, gateway):
             "select string_agg(distinct act, ' ' order by act) from openclaw.audit"
             " where subject = 'alice' and principal_id like 'os:%'"
         ),
-        "agent.add credential.revoke credential.rotate",
+        "agent.add agent.provision credential.revoke credential.rotate",
         "the audit has each act",
     )
     dump = gateway.cluster.execute(

@@ -26,6 +26,7 @@ OTHERS = {
     "now_ms": "reads",
     "message_id": "reads",
     "agent_pause_document": "reads",
+    "scopes_of": "reads",
     "inbox_overdue": "reads",
     "presence_changes": "reads",
     "workflow_fence": "reads, and locks",
@@ -64,6 +65,49 @@ def running(db, *ids, executor="x1"):
 def agent_provision(db):
     db.run("delete from openclaw.agent where agent_id = 'carol'")
     return lambda: db.call("agent_provision", agent="carol")
+
+
+def credential(db):
+    """A credential of alice's."""
+    db.run(
+        "insert into openclaw.credential (token_sha256, principal_id)"
+        " values (repeat('a', 64), 'alice')"
+    )
+    return db.value("select credential_id from openclaw.credential")
+
+
+@row
+def credential_rotate(db):
+    old = credential(db)
+    return lambda: db.call(
+        "credential_rotate", principal="alice", replaced=old, token_sha256="b" * 64, lives_ms=None,
+        overlap_ms=1000, scopes=["send"],
+    )  # fmt: skip
+
+
+@row
+def credential_revoke(db):
+    credential(db)
+    return lambda: db.call("credential_revoke", principal="alice", credential=None)
+
+
+def adds_ticket(db):
+    identity = credential(db)
+    return lambda: db.call(
+        "ticket_add", credential=identity, ticket_sha256="c" * 64, scopes=["send"],
+        lives_ms=60_000, max=2,
+    )  # fmt: skip
+
+
+@row
+def ticket_add(db):
+    return adds_ticket(db)
+
+
+@row
+def ticket_redeem(db):
+    adds_ticket(db)()
+    return lambda: db.call("ticket_redeem", ticket_sha256="c" * 64)
 
 
 @row
@@ -447,14 +491,26 @@ def sweep_each__foreign(db):
     return each(db, "foreign")
 
 
+# besides those of db.state()
+MORE_TABLES = (
+    "dbos_system.streams",
+    "dbos_system.workflow_schedules",
+    "openclaw.audit",
+    "openclaw.conversation",
+    "openclaw.conversation_message",
+    "openclaw.credential",
+    "openclaw.heartbeat",
+    "openclaw.inbox_depth",
+    "openclaw.schedule",
+    "openclaw.ticket",
+    "openclaw.waiting",
+)
+
+
 def state(db, may_move):
     """Every row, and of these also the tables that db.state() has no need of."""
     answer = db.state()
-    for table in (
-        "dbos_system.streams", "dbos_system.workflow_schedules", "openclaw.schedule", "openclaw.waiting",
-        "openclaw.audit", "openclaw.inbox_depth", "openclaw.heartbeat", "openclaw.conversation",
-        "openclaw.conversation_message",
-    ):  # fmt: skip
+    for table in MORE_TABLES:
         rows = db.rows(f"select * from {table}")
         answer[table] = sorted(json.dumps(r, sort_keys=True) for r in rows)
     for table, rows in answer.items():
@@ -482,10 +538,7 @@ def main():
         for name, prepare in ROWS.items():
             may_move = {"counted_at"} | MAY_MOVE.get(name.partition("__")[0], set())
             db.clear()
-            db.run(
-                "truncate dbos_system.streams, dbos_system.workflow_schedules, openclaw.schedule,"
-                " openclaw.waiting, openclaw.audit, openclaw.heartbeat, openclaw.conversation cascade"
-            )
+            db.run(f"truncate {', '.join(MORE_TABLES)}")
             call = prepare(db)
             start = state(db, set())
             call()

@@ -32,6 +32,7 @@ DEFAULTS = {
     "base_ms": 500,
     "max_ms": 60_000,
     "limit": 100,
+    "by": "tester",
 }
 AGENTS = "agent:%"
 # columns that a repeated call may move without any effect that a client could see

@@ -153,7 +153,7 @@ def check_log(tap, world):
         except Refused:
             pass
         session.wait(5)
-        lines = [line for line in session.log() if line["event"] == "auth.refused"]
+        lines = [line for line in session.log() if line["event"] == "auth.failed"]
         tap.equal(len(lines), 1, "a refusal is one line in the log")
         tap.equal(lines[0]["remote"], "192.0.2.7", "with the address that the proxy saw")
         tap.ok(wrong not in str(session.log()), "and without the token")

@@ -1,0 +1,5 @@
+-- name: ticket_redeem
+-- params: text ticket_sha256, text executor
+-- rows: optional
+select principal_id, kind, scopes, credential_id, expires_at, true
+from openclaw.ticket_redeem($1, $2)

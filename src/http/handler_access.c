@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tokens, tickets and the audit. A principal sees and ends its own tokens, an operator anybody's;
+ * to all others somebody else's look like none at all.
+ */
+#include "http/handler.h"
+
+#include <string.h>
+
+#include "base/token.h"
+#include "db/statement.h"
+
+#define LIFE_MAX_MS    31536000000 /* a year, as of MESSAGE_TTL_MS */
+#define OVERLAP_MS     60000       /* unless it says otherwise */
+#define AUDIT_DEFAULT  50
+#define AUDIT_MAX      500
+#define SCOPES_HINT    "scopes: send, inbox, workflows:read, workflows:write, agents:write, operator"
+#define CREDENTIAL_MAX 64
+
+static bool is_operator(const struct http_context *context)
+{
+    return principal_may(&context->principal, SCOPE_OPERATOR);
+}
+
+static void add_int_or_null(struct db_call *call, int64_t value)
+{
+    if (value == DB_INT_NULL)
+        db_add_null(call);
+    else
+        db_add_int(call, value);
+}
+
+static void put_scopes(struct document *object, struct arena *arena, struct text *names,
+                       size_t count)
+{
+    struct document *list = document_array(arena);
+
+    for (size_t i = 0; i < count; i++)
+        document_append(list, document_from_text(arena, names[i]));
+    document_put(object, "scopes", list);
+}
+
+/* What is answered holds a secret. */
+static void response_secret(struct http_context *context, struct document *answer)
+{
+    response_header(context->response, "Cache-Control", TEXT_LITERAL("no-store"));
+    response_json(context->response, 200, answer);
+}
+
+/* ---- tickets -------------------------------------------------------------------------------- */
+
+/* No more than it has: what is asked for beyond that is refused. */
+static enum error read_ticket_scopes(struct http_context *context, unsigned *ret_scopes)
+{
+    struct text asked = request_query(context->request, "scopes");
+    unsigned scopes = context->principal.scopes;
+
+    if (asked.data != NULL && !scopes_parse(asked, &scopes))
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "scopes are separated by spaces; there are these " SCOPES_HINT);
+    if ((scopes & ~context->principal.scopes) != 0 && !is_operator(context))
+        return failure_set(&context->failure, ERR_FORBIDDEN,
+                           "a requested scope is not the principal's");
+    *ret_scopes = scopes;
+    return OK;
+}
+
+enum error handle_ws_ticket(struct http_context *context)
+{
+    struct arena *arena = context->arena;
+    struct document *answer = document_object(arena);
+    char ticket[TOKEN_SIZE], hash[TOKEN_HASH_SIZE];
+    struct text *names;
+    struct db_rows *rows;
+    struct db_call call;
+    unsigned scopes = 0;
+    size_t count;
+    enum error error = read_ticket_scopes(context, &scopes);
+
+    if (error != OK)
+        return error;
+    if (context->principal.credential_id[0] == '\0')
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "with AUTH_MODE=none a WebSocket needs no ticket");
+    token_new(ticket);
+    memcpy(ticket, "oct_", 4); /* so that nobody takes it for a token */
+    token_hash(text_of(ticket), hash);
+    names = scope_names(arena, scopes, &count);
+    db_call_init(&call, arena, STATEMENT_TICKET_ADD);
+    db_add_string(&call, context->principal.credential_id);
+    db_add_string(&call, hash);
+    db_add_texts(&call, names, count);
+    db_add_int(&call, TICKET_LIFE_MS);
+    db_add_int(&call, TICKETS_MAX);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    document_put_string(answer, "ticket", ticket);
+    document_put_int(answer, "expiresInMs", TICKET_LIFE_MS);
+    document_put(answer, "expiresAt", handler_time(context, rows, 0, 0));
+    put_scopes(answer, arena, names, count);
+    response_secret(context, answer);
+    return db_rows_error(rows, &context->failure);
+}
+
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+/* Whose tokens: the caller's own, or another's where an operator asks. */
+static enum error whose(struct http_context *context, struct text asked, struct text *ret_principal)
+{
+    *ret_principal = text_of(context->principal.id);
+    if (asked.data == NULL || text_is(asked, context->principal.id))
+        return OK;
+    if (!is_operator(context))
+        return failure_set(&context->failure, ERR_FORBIDDEN,
+                           "the tokens of others need the scope operator");
+    if (!text_is_agent_id(asked))
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such principal");
+    *ret_principal = asked;
+    return OK;
+}
+
+enum error handle_token_list(struct http_context *context)
+{
+    struct arena *arena = context->arena;
+    struct document *answer = document_object(arena);
+    struct document *tokens = document_array(arena);
+    struct text principal;
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error = whose(context, request_query(context->request, "principal"), &principal);
+
+    if (error != OK)
+        return error;
+    db_call_init(&call, arena, STATEMENT_CREDENTIAL_LIST);
+    db_add_text(&call, principal);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    for (size_t row = 0; row < db_rows_count(rows); row++) {
+        struct document *token = document_object(arena);
+        struct text id = db_text(rows, row, 0);
+        size_t count;
+        struct text *names = db_texts(rows, row, 4, &count);
+
+        document_put_text(token, "credentialId", id);
+        document_put_text(token, "principal", db_text(rows, row, 1));
+        document_put(token, "createdAt", handler_time(context, rows, row, 2));
+        document_put(token, "expiresAt", handler_time(context, rows, row, 3));
+        put_scopes(token, arena, names, count);
+        document_put_bool(token, "current", text_is(id, context->principal.credential_id));
+        document_append(tokens, token);
+    }
+    error = db_rows_error(rows, &context->failure);
+    if (error == OK)
+        response_json(context->response, 200, document_put(answer, "tokens", tokens));
+    return error;
+}
+
+struct rotation {
+    struct text principal;
+    const char *replaced; /* NULL: all of them */
+    int64_t lives_ms;     /* 0: for ever */
+    int64_t overlap_ms;
+    struct text *scopes; /* NULL: as before */
+    size_t scope_count;
+};
+
+static enum error read_scopes(struct http_context *context, struct rotation *rotation)
+{
+    const struct document *list = document_get(context->body, "scopes");
+
+    if (document_kind(list) == DOCUMENT_ABSENT || document_kind(list) == DOCUMENT_NULL)
+        return OK;
+    rotation->scope_count = document_count(list);
+    if (document_kind(list) != DOCUMENT_ARRAY || rotation->scope_count == 0 ||
+        rotation->scope_count > 16)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "scopes is an array of " SCOPES_HINT);
+    rotation->scopes = arena_array(context->arena, rotation->scope_count, sizeof(struct text));
+    for (size_t i = 0; i < rotation->scope_count; i++) {
+        rotation->scopes[i] = document_string(document_at(list, i));
+        if (scope_from_name(rotation->scopes[i]) == 0)
+            return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                               "scopes is an array of " SCOPES_HINT);
+        if (!is_operator(context) &&
+            !(context->principal.scopes & scope_from_name(rotation->scopes[i])))
+            return failure_set(&context->failure, ERR_FORBIDDEN,
+                               "a requested scope is not the principal's");
+    }
+    return OK;
+}
+
+static enum error read_rotation(struct http_context *context, struct rotation *ret_rotation)
+{
+    struct rotation rotation = {.replaced = context->principal.credential_id};
+    struct text principal;
+    enum error error = body_text(context, context->body, "principal", &principal);
+
+    if (error != OK || (error = whose(context, principal, &rotation.principal)) != OK ||
+        (error = body_int(context, context->body, "expiresInMs", 0, &rotation.lives_ms)) != OK ||
+        (error = body_int(context, context->body, "overlapMs", OVERLAP_MS, &rotation.overlap_ms)) !=
+            OK ||
+        (error = read_scopes(context, &rotation)) != OK)
+        return error;
+    if (rotation.lives_ms < 0 || rotation.lives_ms > LIFE_MAX_MS || rotation.overlap_ms < 0 ||
+        rotation.overlap_ms > LIFE_MAX_MS)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "expiresInMs and overlapMs are at most %lld milliseconds, which is a "
+                           "year; expiresInMs 0: for ever",
+                           (long long)LIFE_MAX_MS);
+    if (!text_is(rotation.principal, context->principal.id) || rotation.replaced[0] == '\0')
+        rotation.replaced = NULL;
+    *ret_rotation = rotation;
+    return OK;
+}
+
+/* By the token itself: that one is replaced. By an operator for another: all of the other's. */
+enum error handle_token_rotate(struct http_context *context)
+{
+    struct arena *arena = context->arena;
+    struct document *answer = document_object(arena);
+    struct rotation rotation = {.replaced = NULL};
+    char token[TOKEN_SIZE], hash[TOKEN_HASH_SIZE];
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error = read_rotation(context, &rotation);
+
+    if (error != OK)
+        return error;
+    token_new(token);
+    token_hash(text_of(token), hash);
+    db_call_init(&call, arena, STATEMENT_CREDENTIAL_ROTATE);
+    db_add_string(&call, context->principal.id);
+    db_add_text(&call, rotation.principal);
+    db_add_string(&call, rotation.replaced);
+    db_add_string(&call, hash);
+    add_int_or_null(&call, rotation.lives_ms == 0 ? DB_INT_NULL : rotation.lives_ms);
+    db_add_int(&call, rotation.overlap_ms);
+    if (rotation.scopes != NULL)
+        db_add_texts(&call, rotation.scopes, rotation.scope_count);
+    else
+        db_add_null(&call);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    document_put_text(answer, "principal", rotation.principal);
+    document_put_text(answer, "credentialId", db_text(rows, 0, 0));
+    document_put_string(answer, "token", token);
+    document_put(answer, "expiresAt", handler_time(context, rows, 0, 1));
+    document_put_int(answer, "ended", db_int(rows, 0, 2));
+    document_put_int(answer, "overlapMs", rotation.overlap_ms);
+    response_secret(context, answer);
+    return db_rows_error(rows, &context->failure);
+}
+
+enum error handle_token_revoke(struct http_context *context)
+{
+    struct document *answer = document_object(context->arena);
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    if (context->params[0].len > CREDENTIAL_MAX)
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such token");
+    db_call_init(&call, context->arena, STATEMENT_CREDENTIAL_END);
+    db_add_string(&call, context->principal.id);
+    db_add_string(&call, is_operator(context) ? NULL : context->principal.id);
+    db_add_text(&call, context->params[0]);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    if (db_rows_count(rows) == 0)
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such token");
+    document_put_int(answer, "revoked", (int64_t)db_rows_count(rows));
+    response_json(context->response, 200, answer);
+    return OK;
+}
+
+/* ---- the audit ------------------------------------------------------------------------------ */
+
+static enum error add_number(struct http_context *context, struct db_call *call, const char *name)
+{
+    int64_t value;
+    enum error error = request_query_int(context->request, name, 0, INT64_MAX, DB_INT_NULL,
+                                         &context->failure, &value);
+
+    if (error == OK)
+        add_int_or_null(call, value);
+    return error;
+}
+
+enum error handle_audit(struct http_context *context)
+{
+    struct arena *arena = context->arena;
+    struct http_request *request = context->request;
+    struct document *answer = document_object(arena);
+    struct document *acts = document_array(arena);
+    struct db_rows *rows;
+    struct db_call call;
+    int64_t limit;
+    enum error error;
+
+    db_call_init(&call, arena, STATEMENT_AUDIT_LIST);
+    db_add_text(&call, request_query(request, "principal"));
+    db_add_text(&call, request_query(request, "act"));
+    db_add_text(&call, request_query(request, "subject"));
+    if ((error = add_number(context, &call, "since")) != OK ||
+        (error = add_number(context, &call, "until")) != OK ||
+        (error = add_number(context, &call, "cursor")) != OK ||
+        (error = request_query_int(request, "limit", 1, AUDIT_MAX, AUDIT_DEFAULT, &context->failure,
+                                   &limit)) != OK)
+        return error;
+    db_add_int(&call, limit);
+    error = handler_run(context, &call, &rows);
+    if (error != OK)
+        return error;
+    for (size_t row = 0; row < db_rows_count(rows); row++) {
+        struct document *act = document_object(arena);
+
+        document_put_int(act, "auditId", db_int(rows, row, 0));
+        document_put(act, "at", handler_time(context, rows, row, 1));
+        document_put_text(act, "principal", db_text(rows, row, 2));
+        document_put_text(act, "act", db_text(rows, row, 3));
+        document_put(act, "subject", document_from_text(arena, db_text(rows, row, 4)));
+        document_put(act, "detail", document_from_json(arena, db_text(rows, row, 5)));
+        document_append(acts, act);
+    }
+    document_put(answer, "audit", acts);
+    if ((int64_t)db_rows_count(rows) == limit)
+        document_put_string(
+            answer, "cursor",
+            arena_printf(arena, "%lld", (long long)db_int(rows, db_rows_count(rows) - 1, 0)));
+    error = db_rows_error(rows, &context->failure);
+    if (error == OK)
+        response_json(context->response, 200, answer);
+    return error;
+}

@@ -1,0 +1,293 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Tokens, tickets and the audit: what is granted, for how long, to whom, and what is on record."""
+
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "session"))
+
+from responder import Responder
+from sessions import Ended, Refused, World
+from tap import Tap
+
+tap = Tap()
+HALF_MINUTE = 30_000
+
+
+def wait(predicate, seconds=30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if predicate():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def acts(world, where="true"):
+    return world.value(
+        f"select coalesce(string_agg(act, ' ' order by audit_id), '') from openclaw.audit where {where}"
+    )
+
+
+# ---- tokens -----------------------------------------------------------------------------------
+
+
+def rotation(world, http):
+    old = world.tokens["alice"] = world.token("alice")
+    other = world.token("alice")
+    answer = http.post("/tokens/rotate", {"overlapMs": 60_000, "expiresInMs": 3_600_000}, token=old)
+    body = answer.json()
+    tap.equal(answer.status, 200, "a token rotates itself")
+    tap.equal(answer.headers.get("cache-control"), "no-store", "the answer is not to be kept")
+    tap.ok(body["token"].startswith("ocg_") and len(body["token"]) == 47, "a token of 256 bits")
+    tap.ok(
+        world.value(
+            f"select count(*) from openclaw.credential where token_sha256 = encode(sha256('{body['token']}'), 'hex')"
+        )
+        == "1",
+        "of which the database has the SHA-256",
+    )
+    tap.ok(
+        body["token"] not in world.cluster.execute("copy openclaw.credential to stdout", "gateway"),
+        "and nothing else",
+    )
+    for name, token in (("the new token", body["token"]), ("the old one, for the overlap,", old),
+                        ("another of the same principal", other)):
+        tap.equal(http.get("/agents/alice", token=token).status, 200, f"{name} is good")
+    left = world.value(
+        "select max(expires_at) - openclaw.now_ms() from openclaw.credential"
+        f" where token_sha256 = encode(sha256('{old}'), 'hex')"
+    )
+    tap.ok(0 < int(left) <= 60_000, "the old one ends with the overlap", left)
+    world.sql(
+        "update openclaw.credential set expires_at = openclaw.now_ms() - 1"
+        f" where token_sha256 = encode(sha256('{old}'), 'hex')"
+    )
+    tap.ok(
+        wait(lambda: http.get("/agents/alice", token=old).status == 401), "and then is no more"
+    )
+    answer = http.post("/tokens/rotate", {}, token=old)
+    tap.equal(answer.status, 401, "nor rotates itself")
+    world.tokens["alice"] = body["token"]
+
+    listed = http.get("/tokens", token=body["token"]).json()["tokens"]
+    tap.ok(
+        [t["current"] for t in listed].count(True) == 1 and all(t["principal"] == "alice" for t in listed),
+        "a principal sees its own tokens, and which it uses", listed,
+    )
+    tap.ok("token_sha256" not in json.dumps(listed) and "ocg_" not in json.dumps(listed), "not the secrets")
+    detail = world.value(
+        "select detail from openclaw.audit where act = 'credential.rotate' order by audit_id limit 1"
+    )
+    tap.equal(json.loads(detail)["ended"], 1, "the rotation is in the audit")
+
+
+def narrow(world, http):
+    wide = world.token("alice")
+    answer = http.post("/tokens/rotate", {"scopes": ["send"]}, token=wide).json()
+    token = answer["token"]
+    tap.equal(
+        http.get("/agents/alice/inbox", token=token).json()["code"], "FORBIDDEN",
+        "a token may do less than its principal",
+    )
+    with world.open() as session:
+        tap.equal(session.connect(token)["auth"]["scopes"], ["send"], "also over WebSocket")
+    answer = http.post("/tokens/rotate", {"scopes": ["send", "inbox"]}, token=token)
+    tap.equal(answer.status, 403, "a narrow token makes no wider one")
+    answer = http.post("/tokens/rotate", {}, token=token).json()
+    tap.equal(
+        http.get("/agents/alice/inbox", token=answer["token"]).json()["code"], "FORBIDDEN",
+        "what replaces it is as narrow",
+    )
+    with world.open() as session:
+        try:
+            session.connect(token, scopes=["inbox"])
+            tap.ok(False, "a narrow token is not asked for more")
+        except Refused as refusal:
+            tap.equal(refusal.code, "FORBIDDEN", "a narrow token is not asked for more")
+    root = http.post("/tokens/rotate", {"scopes": ["send"]}, token=world.token("root")).json()
+    tap.equal(
+        http.get("/audit", token=root["token"]).status, 403, "an operator's narrow token is no operator"
+    )
+    for body in ({"scopes": []}, {"scopes": ["everything"]}, {"scopes": "send"}, {"overlapMs": -1},
+                 {"expiresInMs": 10**13}, {"overlapMs": "1"}, {"principal": 1}):
+        answer = http.post("/tokens/rotate", body, token=wide)
+        tap.ok(answer.status == 400, f"{body} is refused", answer.body)
+
+
+def of_others(world, http):
+    alice, root = world.tokens["alice"], world.tokens["root"]
+    answer = http.post("/tokens/rotate", {"principal": "bob"}, token=alice)
+    tap.equal(answer.status, 403, "nobody rotates another's token")
+    answer = http.post("/tokens/rotate", {"principal": "nobody"}, token=alice)
+    tap.equal(answer.status, 403, "nor learns who is there")
+    tap.equal(http.get("/tokens?principal=bob", token=alice).status, 403, "nor lists them")
+    answer = http.post("/tokens/rotate", {"principal": "bob", "overlapMs": 0}, token=root)
+    tap.equal(answer.status, 200, "an operator does")
+    old, world.tokens["bob"] = world.tokens["bob"], answer.json()["token"]
+    tap.ok(wait(lambda: http.get("/agents/bob", token=old).status == 401), "without overlap at once")
+    tap.equal(http.get("/agents/bob", token=world.tokens["bob"]).status, 200, "for the new one")
+    tap.equal(
+        http.post("/tokens/rotate", {"principal": "nobody"}, token=root).status, 404,
+        "for somebody who is there",
+    )
+
+
+def revocation(world, http):
+    token = world.token("carol")
+    [mine] = [t for t in http.get("/tokens", token=token).json()["tokens"] if t["current"]]
+    uri = f"/tokens/{mine['credentialId']}"
+    one = http.send("DELETE", uri, token=world.tokens["alice"])
+    other = http.send("DELETE", "/tokens/nonsense", token=world.tokens["alice"])
+    tap.equal((one.status, one.json()["detail"]), (other.status, other.json()["detail"]),
+              "another's token looks like none")
+    with world.open() as session:
+        session.connect(token)
+        tap.equal(http.send("DELETE", uri, token=world.tokens["root"]).status, 200, "a token is revoked")
+        begun = time.monotonic()
+        tap.ok(wait(lambda: http.get("/agents/carol", token=token).status == 401), "over HTTP soon")
+        tap.ok(time.monotonic() - begun < 10, "within seconds")
+        try:
+            reason = session.event("shutdown", 62)["reason"]
+        except (TimeoutError, Ended) as error:
+            reason = str(error)
+        tap.equal(reason, "the token was revoked or has expired", "an open WebSocket ends")
+        tap.ok(time.monotonic() - begun < 60, "within a minute")
+    tap.equal(http.send("DELETE", uri, token=world.tokens["root"]).status, 404, "once")
+    tap.equal(
+        acts(world, "act = 'credential.revoke'"), "credential.revoke", "and once in the audit"
+    )
+
+
+# ---- tickets ----------------------------------------------------------------------------------
+
+
+def refused(session):
+    session.event("connect.challenge")
+    try:
+        session.connect(None)
+    except Refused as refusal:
+        return refusal.details["code"]
+    return "accepted"
+
+
+def tickets(world, http):
+    token = world.tokens["alice"]
+    answer = http.send("POST", "/ws-ticket", token=token)
+    body = answer.json()
+    ticket = body["ticket"]
+    tap.equal(answer.status, 200, "a ticket")
+    tap.equal(answer.headers.get("cache-control"), "no-store", "which is not to be kept")
+    tap.ok(ticket.startswith("oct_") and body["expiresInMs"] == HALF_MINUTE, "good for 30 s", body)
+    tap.ok(
+        ticket not in world.cluster.execute("copy openclaw.ticket to stdout", "gateway"),
+        "stored as SHA-256",
+    )
+    with world.open(QUERY_STRING=f"x=1&ticket={ticket}") as session:
+        tap.equal(session.connect(None)["type"], "hello-ok", "it opens a WebSocket")
+        tap.equal(session.call("status")["principal"], "alice", "as whoever asked for it")
+        with world.open(QUERY_STRING=f"ticket={ticket}") as second:
+            tap.equal(refused(second), "AUTH_TOKEN_MISMATCH", "once")
+            tap.equal(second.wait(5), 0, "and that connection ends")
+            [line] = [l for l in second.log() if l["event"] == "auth.failed"]
+            tap.equal(line["reason"], "bad ticket", "which the log says")
+    ticket = http.send("POST", "/ws-ticket?scopes=send", token=token).json()["ticket"]
+    with world.open(QUERY_STRING=f"ticket={ticket}") as session:
+        tap.equal(session.call("ping") is not None, True, "no connect is needed")
+        tap.equal(session.connect(None)["auth"]["scopes"], ["send"], "a ticket may do less")
+    ticket = http.send("POST", "/ws-ticket?scopes=send", token=world.tokens["root"]).json()["ticket"]
+    with world.open(QUERY_STRING=f"ticket={ticket}") as session:
+        tap.equal(session.connect(None)["auth"]["scopes"], ["send"], "also an operator's")
+    for uri, status in (("/ws-ticket?scopes=operator", 403), ("/ws-ticket?scopes=all", 400),
+                        ("/ws-ticket?scopes=", 400)):
+        tap.equal(http.send("POST", uri, token=token).status, status, f"{status} for {uri}")
+    tap.equal(http.send("POST", "/ws-ticket").status, 401, "none without a token")
+
+    ticket = http.send("POST", "/ws-ticket", token=token).json()["ticket"]
+    world.sql("update openclaw.ticket set expires_at = openclaw.now_ms() where redeemed_by is null")
+    with world.open(QUERY_STRING=f"ticket={ticket}") as session:
+        tap.equal(refused(session), "AUTH_TOKEN_MISMATCH", "an old ticket is none")
+    with world.open(QUERY_STRING="ticket=" + "x" * 5000) as session:
+        tap.equal(refused(session), "AUTH_TOKEN_MISMATCH", "nor is a huge one")
+    with world.open(QUERY_STRING=f"ticket={token}") as session:
+        tap.equal(refused(session), "AUTH_TOKEN_MISMATCH", "nor is a token")
+    tap.equal(http.get("/agents", token=ticket).status, 401, "and a ticket is no token")
+
+    fresh = world.token("alice")
+    ticket = http.send("POST", "/ws-ticket", token=fresh).json()["ticket"]
+    world.sql(
+        "update openclaw.credential set revoked_at = openclaw.now_ms()"
+        f" where token_sha256 = encode(sha256('{fresh}'), 'hex')"
+    )
+    with world.open(QUERY_STRING=f"ticket={ticket}") as session:
+        tap.equal(refused(session), "AUTH_TOKEN_MISMATCH", "it ends with its token")
+
+    statuses = [http.send("POST", "/ws-ticket", token=token).status for _ in range(101)]
+    tap.ok(statuses.count(200) <= 100 and statuses[-1] == 429, "a token has 100 at a time", statuses)
+
+
+# ---- the audit --------------------------------------------------------------------------------
+
+
+def audit(world, http):
+    root = world.tokens["root"]
+    world.sql("truncate openclaw.audit")
+    http.send("PATCH", "/agents/bob", b'{"name":"Bob"}', {"Content-Type": "application/json"}, token=root)
+    http.post("/workflows/provision-agent", {"agentId": "dora"}, token=root)
+    http.post("/workflows/provision-agent", {"agentId": "dora"}, token=root)
+    http.post("/messages", {"id": "m1", "to": "bob", "content": "x"}, token=world.tokens["alice"])
+    for verb in ("cancel", "cancel", "resume", "cancel", "restart?newId=n1", "restart?newId=n1"):
+        answer = http.send("POST", f"/workflows/alice:m1/{verb}", token=root)
+        tap.equal(answer.status, 200, f"{verb} is done")
+    http.send("DELETE", "/workflows/alice:m1", token=root)
+    with world.connect("root") as session:
+        session.call("workflow.cancel", {"workflowUuid": "root:n1"})
+    world.sql("update openclaw.setting set value = '7' where name = 'max_attempts'")
+    world.sql("insert into openclaw.setting values ('max_attempts', '8') on conflict (name) do update set value = '9'")
+    tap.equal(
+        acts(world, "act not like 'setting%'"),
+        "agent.set agent.provision workflow.cancel workflow.resume workflow.cancel workflow.restart"
+        " workflow.delete workflow.cancel",
+        "each act that changed something is one row",
+    )
+    tap.equal(
+        world.value("select string_agg(distinct principal_id, ' ') from openclaw.audit where act not like 'setting%'"),
+        "root", "by whoever did it",
+    )
+    rows = http.get("/audit?act=workflow&limit=3", token=root).json()
+    tap.equal(
+        [r["act"] for r in rows["audit"]], ["workflow.cancel", "workflow.delete", "workflow.restart"],
+        "the newest first",
+    )
+    rows = http.get(f"/audit?act=workflow&limit=3&cursor={rows['cursor']}", token=root).json()
+    tap.equal(
+        [r["act"] for r in rows["audit"]], ["workflow.cancel", "workflow.resume", "workflow.cancel"],
+        "page by page",
+    )
+    tap.equal(rows["audit"][0]["detail"]["changed"], 1, "with what it was")
+    tap.equal(len(http.get("/audit?subject=dora", token=root).json()["audit"]), 1, "by its subject")
+    tap.equal(len(http.get("/audit?principal=nobody", token=root).json()["audit"]), 0, "by its principal")
+    tap.equal(len(http.get("/audit?until=1", token=root).json()["audit"]), 0, "by its time")
+    tap.equal(http.get("/audit", token=world.tokens["alice"]).status, 403, "for operators")
+
+
+def main():
+    with World() as world:
+        with Responder(world.cluster, {"RUNTIME_DIR": world.runtime}) as http:
+            rotation(world, http)
+            narrow(world, http)
+            of_others(world, http)
+            tickets(world, http)
+            audit(world, http)
+            revocation(world, http)
+            tap.equal(http.events("http.failure"), [], "nothing was our own failure")
+            for token in world.tokens.values():
+                tap.ok(token not in http.log(), "no token is in the log")
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

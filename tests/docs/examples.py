@@ -16,8 +16,8 @@ A fenced block is an example by its info string; what else stands there is a nam
     needs=NAME,NAME             SKIP without: a program, node:PACKAGE, or typescript (node 22.18)
 
 The shell's folder looks like a clone after deploy/quickstart: there are deploy, src and var, and
-node_modules as after npm install. `<!-- stack: NAME=VALUE … -->` in a document gives settings. The
-ports 8000 and 18789 in an example stand for those of the test.
+node_modules as after npm install. `<!-- stack: NAME=VALUE … -->` in a document gives settings. In
+addresses the ports 8000 and 18789 stand for those of the test.
 """
 
 import glob
@@ -187,8 +187,9 @@ class Reader:
         return environment
 
     def replaced(self, text):
-        text = re.sub(rf"\b{SERVED_PORT}\b", self.port, text)
-        return re.sub(rf"\b{GATEWAY_PORT}\b", str(self.gateway_port), text)
+        """With the ports of this test, where an address has those of the document."""
+        text = text.replace(f"localhost:{SERVED_PORT}", f"localhost:{self.port}")
+        return text.replace(f":{GATEWAY_PORT}/", f":{self.gateway_port}/")
 
     def take(self, block):
         if "file" in block.info:

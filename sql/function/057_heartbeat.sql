@@ -2,7 +2,8 @@
 
 -- Plans the next heartbeat of an agent, in place of the one that was planned: a parked workflow,
 -- which the sweeper lets run when its time has come. Of an agent that is paused, or has none enabled,
--- there is none. p_parent is the workflow that plans; it plans once. Returns the planned one's id.
+-- there is none. It asks in the name of p_by, or of the gateway where that is no principal. p_parent is
+-- the workflow that plans; it plans once. Returns the planned one's id.
 -- Locks: agent, workflow_status of the planned heartbeat.
 create or replace function openclaw.heartbeat_plan(p_agent text, p_by text, p_parent text)
 returns text
@@ -54,7 +55,9 @@ begin
       delay_until_epoch_ms, serialization, application_name, parent_workflow_id
     )
     select
-      v_id, 'DELAYED', 'heartbeat', p_by, '', '',
+      v_id, 'DELAYED', 'heartbeat',
+      coalesce((select p.principal_id from openclaw.principal p where p.principal_id = p_by), 'gateway'),
+      '', '',
       v_now, v_now, '', 0, 0,
       v_due, 'portable_json', m.application_name, p_parent
     from dbos_system.workflow_status m

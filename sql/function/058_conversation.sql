@@ -14,7 +14,8 @@ create or replace function openclaw.conversation_add(
   p_role text,
   p_content text,
   p_workflow text,
-  p_history boolean
+  p_history boolean,
+  p_auto_provision boolean
 )
 returns jsonb
 language plpgsql
@@ -28,6 +29,15 @@ declare
   v_position bigint;
   v_history jsonb;
 begin
+  if not p_auto_provision and not exists (
+    select
+    from openclaw.agent a
+    where a.agent_id = p_agent
+  ) then
+    raise exception 'there is no agent %', p_agent
+      using errcode = 'OC002';
+  end if;
+
   insert into openclaw.conversation (principal_id, conversation_id, agent_id, workspace_id, user_id)
   values (p_principal, p_conversation, p_agent, p_workspace, p_user)
   on conflict (principal_id, conversation_id) do nothing;

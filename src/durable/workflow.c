@@ -55,6 +55,11 @@ struct document *workflow_named_arguments(const struct workflow *workflow)
     return workflow->named;
 }
 
+bool workflow_interrupted(const struct workflow *workflow)
+{
+    return workflow->state != RUN_ON;
+}
+
 struct failure *workflow_failure(struct workflow *workflow)
 {
     return &workflow->failure;

@@ -53,6 +53,10 @@ struct document *workflow_input(const struct workflow *workflow);
 struct document *workflow_arguments(const struct workflow *workflow);
 struct document *workflow_named_arguments(const struct workflow *workflow);
 
+/* Has the engine ended this run: parked, fenced, cancelled, the database away? Then the function must
+ * return the error it got; where it has not, the error is a step's own, and may be dealt with. */
+bool workflow_interrupted(const struct workflow *workflow);
+
 /* Inside a step: its own failure, to be filled by failure_set() and returned. */
 struct failure *workflow_failure(struct workflow *workflow);
 

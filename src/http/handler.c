@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/uuid.h"
 
 enum error handler_run(struct http_context *context, const struct db_call *call,
                        struct db_rows **ret_rows)
@@ -104,4 +105,39 @@ struct document *handler_cursor(struct http_context *context, int64_t number, st
         arena_printf(context->arena, "%lld.%.*s", (long long)number, (int)id.len, id.data);
 
     return document_from_text(context->arena, percent_encode(context->arena, text_of(cursor)));
+}
+
+struct text handler_workflow_id(struct http_context *context, struct text key)
+{
+    char uuid[UUID_SIZE];
+
+    if (key.data != NULL)
+        return text_of(
+            arena_printf(context->arena, "%s:%.*s", context->principal.id, (int)key.len, key.data));
+    uuid_v7(uuid);
+    return text_of(arena_string(context->arena, uuid));
+}
+
+void handler_workflow_location(struct http_context *context, struct text id)
+{
+    struct text encoded = percent_encode(context->arena, id);
+
+    response_header(
+        context->response, "Location",
+        text_of(arena_printf(context->arena, "/workflows/%.*s", (int)encoded.len, encoded.data)));
+}
+
+void handler_preference_applied(struct http_context *context, int64_t wait_s)
+{
+    const struct http_request *request = context->request;
+
+    if (request->wait_s < 0 && !request->respond_async)
+        return;
+    response_header(
+        context->response, "Preference-Applied",
+        text_of(arena_printf(
+            context->arena, "%s%s%s", request->respond_async ? "respond-async" : "",
+            request->respond_async && request->wait_s >= 0 ? ", " : "",
+            request->wait_s >= 0 ? arena_printf(context->arena, "wait=%lld", (long long)wait_s)
+                                 : "")));
 }

@@ -18,7 +18,11 @@ http_handler handle_workflow_list, handle_workflow_get, handle_workflow_steps,
 /* handler_manage.c: one for all, by the path */
 http_handler handle_workflow_manage;
 /* handler_start.c */
-http_handler handle_workflow_start, handle_agent_provision;
+http_handler handle_workflow_start;
+/* handler_lifecycle.c */
+http_handler handle_agent_provision, handle_agent_create, handle_heartbeat, handle_pause_resume;
+/* handler_chat.c */
+http_handler handle_chat, handle_chat_list, handle_chat_get, handle_chat_delete;
 /* handler_access.c */
 http_handler handle_ws_ticket, handle_token_list, handle_token_rotate, handle_token_revoke,
     handle_audit;
@@ -44,6 +48,31 @@ struct document *handler_time(struct http_context *context, struct db_rows *rows
  * null where there is none. Errors: INVALID_REQUEST. And the cursor of the page behind this row. */
 enum error handler_add_cursor(struct http_context *context, struct db_call *call) MUST_CHECK;
 struct document *handler_cursor(struct http_context *context, int64_t number, struct text id);
+/* "<principal>:<key>", or without a key a fresh one; where to look what becomes of it; and what was
+ * applied of the request's Prefer. */
+struct text handler_workflow_id(struct http_context *context, struct text key);
+void handler_workflow_location(struct http_context *context, struct text id);
+void handler_preference_applied(struct http_context *context, int64_t wait_s);
+/* Why a start came to nothing; OK where it did not. */
+enum error handler_start_refusal(struct http_context *context,
+                                 const struct workflow_outcome *outcome) MUST_CHECK;
+
+/* What became of a workflow that a request has started and waited for. */
+struct workflow_state {
+    bool finished, replayed; /* replayed: an earlier request has started it */
+    struct text status;
+    struct document *output, *error; /* JSON null where there is none */
+};
+/* Starts it, and waits until it has ended, for so long as the request wants (Prefer) and `limit_s`
+ * at most. The same key while the first request is being worked on: IN_PROGRESS, unless Prefer says
+ * how to wait; a workflow that ended with an error of our table is that error, with a problem that
+ * has `workflowUuid` and `success`: false. */
+enum error handler_run_workflow(struct http_context *context, const struct workflow_start *start,
+                                int64_t limit_s, struct workflow_state *ret_state) MUST_CHECK;
+/* 202 with its Location, where it has not ended. */
+void handler_not_finished(struct http_context *context, const struct workflow_start *start,
+                          const struct workflow_state *state);
+
 /* Answers with one agent and its ETag. Errors: NOT_FOUND. */
 enum error handler_agent_answer(struct http_context *context, struct text id,
                                 int status) MUST_CHECK;

@@ -14,12 +14,8 @@ static void write_receipt(struct http_context *context, const struct message_rec
 
     if (receipt->duplicate)
         response_header(response, "Idempotency-Replayed", TEXT_LITERAL("true"));
-    if (later) {
-        struct text id = percent_encode(context->arena, receipt->workflow_id);
-
-        response_header(response, "Location",
-                        text_of(arena_printf(context->arena, "/workflows/%s", id.data)));
-    }
+    if (later)
+        handler_workflow_location(context, receipt->workflow_id);
     response_json(response, later ? 202 : 200, message_answer(context->arena, receipt));
 }
 
@@ -54,14 +50,7 @@ static enum error send_and_wait(struct http_context *context, const struct princ
         context->failure = receipt.failure;
         return receipt.error;
     }
-    if (request->wait_s >= 0 || request->respond_async)
-        response_header(
-            context->response, "Preference-Applied",
-            text_of(arena_printf(
-                context->arena, "%s%s%s", request->respond_async ? "respond-async" : "",
-                request->respond_async && request->wait_s >= 0 ? ", " : "",
-                request->wait_s >= 0 ? arena_printf(context->arena, "wait=%lld", (long long)wait_s)
-                                     : "")));
+    handler_preference_applied(context, wait_s);
     write_receipt(context, &receipt);
     return OK;
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Starting workflows by name.
+ * Starting workflows by name. Those that are waited for: handler_lifecycle.c.
  */
 #include "http/handler.h"
 
-#include "base/uuid.h"
 #include "gateway/message.h"
 #include "http/payload.h"
 #include "workflow/registry.h"
 
-static enum error refusal(struct http_context *context, const struct workflow_outcome *outcome)
+enum error handler_start_refusal(struct http_context *context,
+                                 const struct workflow_outcome *outcome)
 {
     switch (outcome->kind) {
     case WORKFLOW_CONFLICT:
@@ -45,12 +45,10 @@ static void write_outcome(struct http_context *context, const struct workflow_st
         document_put(answer, "error", payload_value(context->arena, TEXT_NONE, outcome->error));
     if (outcome->kind == WORKFLOW_EXISTS)
         response_header(context->response, "Idempotency-Replayed", TEXT_LITERAL("true"));
-    if (!finished) {
-        struct text id = percent_encode(context->arena, start->id);
-
-        response_header(context->response, "Location",
-                        text_of(arena_printf(context->arena, "/workflows/%s", id.data)));
-    }
+    if (!finished)
+        handler_workflow_location(context, start->id);
+    if (!finished && context->request->respond_async)
+        response_header(context->response, "Preference-Applied", TEXT_LITERAL("respond-async"));
     response_json(context->response, finished ? 200 : 202, answer);
 }
 
@@ -61,7 +59,7 @@ static enum error start_and_answer(struct http_context *context, struct workflow
         http_server_start(context->server, context->arena, start, &context->failure, &outcome);
 
     if (error == OK)
-        error = refusal(context, &outcome);
+        error = handler_start_refusal(context, &outcome);
     if (error != OK)
         return error;
     write_outcome(context, start, &outcome);
@@ -87,40 +85,6 @@ enum error handle_workflow_start(struct http_context *context)
     if (start.definition == workflow_route_agent_message)
         return failure_set(&context->failure, ERR_INVALID_REQUEST,
                            "send messages by POST /messages");
-    if (key.data != NULL) {
-        start.id = text_of(arena_printf(context->arena, "%s:%s", context->principal.id,
-                                        arena_text(context->arena, key).data));
-    } else {
-        char uuid[UUID_SIZE];
-
-        uuid_v7(uuid);
-        start.id = text_of(arena_string(context->arena, uuid));
-    }
-    return start_and_answer(context, &start);
-}
-
-enum error handle_agent_provision(struct http_context *context)
-{
-    struct document *input = document_object(context->arena);
-    struct workflow_start start = {.definition = workflow_provision_agent,
-                                   .principal = text_of(context->principal.id),
-                                   .input = input};
-    struct text agent, key;
-    enum error error = body_text(context, context->body, "agentId", &agent);
-
-    if (error == OK)
-        error = idempotency_key(context, TEXT_NONE, &key);
-    if (error != OK)
-        return error;
-    if (!text_is_agent_id(agent))
-        return failure_set(&context->failure, ERR_INVALID_ID,
-                           "agentId has 1 to %d letters, digits, dots, dashes or underscores",
-                           AGENT_ID_MAX);
-    document_put_text(input, "agentId", agent);
-    start.id = key.data != NULL
-                   ? text_of(arena_printf(context->arena, "%s:%s", context->principal.id,
-                                          arena_text(context->arena, key).data))
-                   : text_of(arena_printf(context->arena, "provision:%s",
-                                          arena_text(context->arena, agent).data));
+    start.id = handler_workflow_id(context, key);
     return start_and_answer(context, &start);
 }

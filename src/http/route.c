@@ -28,6 +28,10 @@ const struct http_route http_routes[] = {
      "status name queue since until cursor limit", handle_workflow_list},
     {HTTP_POST, "/workflows/provision-agent", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
      handle_agent_provision},
+    {HTTP_POST, "/workflows/heartbeat", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
+     handle_heartbeat},
+    {HTTP_POST, "/workflows/pause-resume", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
+     handle_pause_resume},
     {HTTP_GET, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
      handle_workflow_get},
     {HTTP_POST, "/workflows/:name", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_JSON, NULL,
@@ -50,6 +54,8 @@ const struct http_route http_routes[] = {
      handle_workflow_manage},
 
     {HTTP_GET, "/agents", ACCESS_PRINCIPAL, 0, BODY_NONE, "cursor limit", handle_agent_list},
+    {HTTP_POST, "/agents", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
+     handle_agent_create},
     {HTTP_GET, "/agents/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_get},
     {HTTP_PATCH, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
      handle_agent_change},
@@ -65,6 +71,13 @@ const struct http_route http_routes[] = {
      handle_inbox_nack},
     {HTTP_POST, "/agents/:id/inbox/extend", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
      handle_inbox_extend},
+
+    {HTTP_POST, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_chat},
+    {HTTP_GET, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "agent cursor limit",
+     handle_chat_list},
+    {HTTP_GET, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "cursor limit",
+     handle_chat_get},
+    {HTTP_DELETE, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, NULL, handle_chat_delete},
 
     {HTTP_GET, "/dead-letters", ACCESS_PRINCIPAL, 0, BODY_NONE, "inbox cursor limit",
      handle_dead_letter_list},

@@ -12,5 +12,8 @@ extern const struct workflow_definition workflow_definitions[]; /* ends with a N
 /* The rows by name, for the code that starts them. */
 extern const struct workflow_definition *const workflow_route_agent_message;
 extern const struct workflow_definition *const workflow_provision_agent;
+extern const struct workflow_definition *const workflow_heartbeat;
+extern const struct workflow_definition *const workflow_pause_resume;
+extern const struct workflow_definition *const workflow_chat;
 
 #endif

@@ -172,7 +172,7 @@ def heartbeat_record(db):
 def conversation_add(db):
     return lambda: db.call(
         "conversation_add", principal="alice", conversation="c1", agent="bob", workspace=None,
-        user=None, message="m1", role="user", content="hello", workflow="alice:w1", history=True,
+        user=None, message="m1", role="user", content="hello", workflow="alice:w1", history=True, auto_provision=False,
     )  # fmt: skip
 
 

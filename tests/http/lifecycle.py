@@ -1,0 +1,338 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The life of an agent over HTTP, as durable workflows: provisioned, asked now and again, paused,
+resumed; and conversations with it. The real sweeper runs beside the responder."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from cluster import skip_without
+from responder import BUILD, Gateway, Responder
+from tap import Tap
+
+tap = Tap()
+PATIENCE = 90
+
+
+def code_of(answer):
+    return (answer.status, answer.json().get("code"))
+
+
+def until(condition, what):
+    """Waits for what must come; what it was at last."""
+    deadline = time.monotonic() + PATIENCE
+    value = condition()
+    while not value and time.monotonic() < deadline:
+        time.sleep(0.1)
+        value = condition()
+    if not value:
+        print(f"# it did not come: {what}")
+    return value
+
+
+class Worker(threading.Thread):
+    """An agent: answers what it is asked by a function of the message; None: leaves it."""
+
+    def __init__(self, http, agent, token, reply):
+        super().__init__(daemon=True)
+        self.http, self.agent, self.token, self.reply = http, agent, token, reply
+        self.seen, self.ending = [], threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ending.is_set():
+            answer = self.http.get(f"/agents/{self.agent}/inbox?wait=1&leaseMs=1000", token=self.token)
+            for message in answer.json().get("messages", []):
+                self.seen.append(message)
+                reply = self.reply(message)
+                if reply is not None:
+                    self.http.post(
+                        f"/agents/{self.agent}/inbox/ack",
+                        {"deliveryIds": [message["deliveryId"]], "result": reply}, token=self.token,
+                    )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.join()
+
+
+SETTINGS = {
+    "name": "Dora", "persona": "Curious.", "model": "anthropic/claude-opus-4.5", "userId": "u-7",
+    "sessionKey": "agent:dora:main", "configuration": {"language": "en"},
+    "heartbeat": {"enabled": True, "interval": "30m", "checklist": ["read the mail", "water plants"]},
+}  # fmt: skip
+
+
+def provisioning(gateway, http, root):
+    answer = http.post("/workflows/provision-agent", {"agentId": "dora", **SETTINGS}, token=root)
+    body = answer.json()
+    tap.equal((answer.status, body["success"], body["status"]), (200, True, "SUCCESS"), "provisioned")
+    steps = http.get(f"/workflows/{body['workflowUuid']}/steps", token=root).json()["steps"]
+    tap.equal([s["name"] for s in steps], ["validateAgent", "createAgent", "configureAgent"], "its steps")
+    agent = http.get("/agents/dora", token=root).json()
+    tap.equal({k: agent[k] for k in SETTINGS}, SETTINGS, "with all its settings")
+    tap.ok(agent["nextHeartbeatAt"], "its first heartbeat is planned")
+    planned = gateway.value("select heartbeat_workflow from openclaw.agent where agent_id = 'dora'")
+    state = http.get(f"/workflows/{planned}", token=root).json()
+    tap.equal((state["name"], state["status"]), ("heartbeat", "DELAYED"), "as a workflow, parked")
+    answer = http.post("/workflows/provision-agent", {"agentId": "dora"}, token=root)
+    tap.equal(code_of(answer), (409, "ALREADY_EXISTS"), "the same agent otherwise")
+    answer = http.post("/workflows/provision-agent", {"agentId": "dora", "model": "x"}, token=root)
+    tap.equal(code_of(answer), (400, "INVALID_REQUEST"), "a setting that is none")
+
+    answer = http.post("/agents", {"agentId": "emil", "name": "Emil"}, {"Idempotency-Key": "e1"}, token=root)
+    tap.equal((answer.status, answer.json()["name"]), (201, "Emil"), "POST /agents makes one")
+    tap.equal((answer.headers["location"], answer.headers["etag"]), ("/agents/emil", '"2"'), "and says where")
+    again = http.post("/agents", {"agentId": "emil", "name": "Emil"}, {"Idempotency-Key": "e1"}, token=root)
+    tap.equal((again.status, again.headers.get("idempotency-replayed")), (201, "true"), "once for one key")
+    answer = http.post("/agents", {"agentId": "emil", "name": "Eve"}, {"Idempotency-Key": "e1"}, token=root)
+    tap.equal(code_of(answer), (422, "IDEMPOTENCY_CONFLICT"), "which is for one agent")
+    answer = http.post("/agents", {"agentId": "emil"}, token=root)
+    tap.equal(code_of(answer), (409, "ALREADY_EXISTS"), "and none that is there")
+    tap.equal((answer.json()["success"], bool(answer.json()["workflowUuid"])), (False, True), "with its workflow")
+    for bad in ({}, {"agentId": "a b"}, {"agentId": 7}):
+        tap.equal(code_of(http.post("/agents", bad, token=root)), (400, "INVALID_ID"), f"no id: {bad}")
+
+
+def beating(gateway, http, root, dora):
+    def beat(body, headers=None):
+        return http.post("/workflows/heartbeat", body, headers, token=root)
+
+    planned = gateway.value("select heartbeat_workflow from openclaw.agent where agent_id = 'dora'")
+    with Worker(http, "dora", dora, lambda message: "HEARTBEAT_OK") as worker:
+        answer = beat({"agentId": "dora"}, {"Idempotency-Key": "beat-1"})
+        if answer.status == 202:
+            until(lambda: http.get("/workflows/root:beat-1", token=root).json()["status"] == "SUCCESS", "the end")
+            answer = beat({"agentId": "dora"}, {"Idempotency-Key": "beat-1"})
+        body = answer.json()
+        tap.equal((answer.status, body["success"], body["result"]["status"]), (200, True, "completed"), "a heartbeat")
+        tap.equal(body["result"]["response"], "HEARTBEAT_OK", "with the agent's answer")
+        [message] = worker.seen
+        tap.ok("water plants" in message["content"] and message["expectsReply"], "it was asked its checklist")
+        tap.equal(
+            (message["metadata"]["kind"], message["metadata"]["checklist"], message["sessionKey"]),
+            ("heartbeat", ["read the mail", "water plants"], "agent:dora:main"), "in a form for programs, too",
+        )
+    steps = http.get("/workflows/root:beat-1/steps", token=root).json()["steps"]
+    tap.equal(
+        [s["name"] for s in steps],
+        ["validateHeartbeat", "beginHeartbeat", "routeAgentMessage", "DBOS.getResult", "recordHeartbeat",
+         "scheduleHeartbeat"],
+        "its steps",
+    )
+    next_one = body["result"]["nextHeartbeat"]
+    tap.ok(next_one != planned, "another one is planned")
+    tap.equal(http.get(f"/workflows/{planned}", token=root).json()["status"], "CANCELLED", "in place of the first")
+    due = gateway.value(
+        "select delay_until_epoch_ms - created_at from dbos_system.workflow_status"
+        f" where workflow_uuid = '{next_one}'"
+    )
+    tap.equal(due, "1800000", "in half an hour")
+    listed = http.get("/agents/dora/heartbeats", token=root).json()
+    tap.equal(
+        [(h["workflowUuid"], h["status"], h["response"]) for h in listed["heartbeats"]],
+        [("root:beat-1", "completed", "HEARTBEAT_OK")], "the execution is on record",
+    )
+
+    # its time has come: nobody asks but the sweeper
+    with Worker(http, "dora", dora, lambda message: {"mail": 3}) as worker:
+        gateway.execute(
+            f"update dbos_system.workflow_status set delay_until_epoch_ms = 1 where workflow_uuid = '{next_one}'"
+        )
+        until(lambda: http.get(f"/workflows/{next_one}", token=root).json()["status"] == "SUCCESS", "the next one")
+        state = http.get(f"/workflows/{next_one}", token=root).json()
+        tap.equal((state["status"], state["output"]["response"]), ("SUCCESS", {"mail": 3}), "it runs when it is due")
+    tap.equal(
+        gateway.value("select count(*) from dbos_system.workflow_status where name = 'heartbeat' and status = 'DELAYED'"),
+        "1", "and one is planned after it",
+    )
+    pages = [http.get("/agents/dora/heartbeats?limit=1", token=root).json()]
+    pages.append(http.get(f"/agents/dora/heartbeats?limit=1&cursor={pages[0]['nextCursor']}", token=root).json())
+    tap.equal(
+        [page["heartbeats"][0]["workflowUuid"] for page in pages], [next_one, "root:beat-1"], "the newest first"
+    )
+
+    # no answer
+    http.send(
+        "PATCH", "/agents/dora",
+        b'{"heartbeat":{"enabled":false,"timeoutMs":1000,"checklist":["silence"]}}',
+        {"Content-Type": "application/json"}, token=root,
+    )  # fmt: skip
+    answer = beat({"agentId": "dora"}, {"Idempotency-Key": "beat-2", "Prefer": "respond-async"})
+    tap.equal(
+        (answer.status, answer.headers["location"], answer.headers["preference-applied"]),
+        (202, "/workflows/root:beat-2", "respond-async"), "it can be asked for and left",
+    )
+    until(lambda: http.get("/workflows/root:beat-2", token=root).json()["status"] == "SUCCESS", "no answer")
+    body = beat({"agentId": "dora"}, {"Idempotency-Key": "beat-2"}).json()
+    tap.equal(
+        (body["result"]["status"], "expired" in body["result"]["reason"], body["result"]["nextHeartbeat"]),
+        ("failed", True, None), "an agent that says nothing; and none is planned where none is enabled",
+    )
+    tap.equal(code_of(beat({"agentId": "nobody"})), (404, "NOT_FOUND"), "an agent that there is not")
+    tap.equal(code_of(beat({"agentId": "dora", "checklist": [1]})), (400, "INVALID_REQUEST"), "a bad checklist")
+
+
+def progress(http, root):
+    """The same key while the first request is being worked on."""
+    body, key = {"agentId": "emil"}, {"Idempotency-Key": "slow"}
+    answer = http.post("/workflows/heartbeat", body, {**key, "Prefer": "wait=0"}, token=root)
+    tap.equal((answer.status, answer.headers["preference-applied"]), (202, "wait=0"), "under way")
+    answer = http.post("/workflows/heartbeat", body, key, token=root)
+    tap.equal(code_of(answer), (409, "IN_PROGRESS"), "the same key again")
+    tap.ok("retry-after" in answer.headers and answer.headers["location"] == "/workflows/root:slow", "says where")
+    answer = http.post("/workflows/heartbeat", body, {**key, "Prefer": "wait=1"}, token=root)
+    tap.equal((answer.status, answer.headers.get("idempotency-replayed")), (202, "true"), "or waits along")
+    answer = http.post("/workflows/heartbeat", {"agentId": "dora"}, key, token=root)
+    tap.equal(code_of(answer), (422, "IDEMPOTENCY_CONFLICT"), "another body under the key")
+    for bad in ("a b", "", "x" * 201, '"', "ü"):
+        answer = http.post("/workflows/heartbeat", body, {"Idempotency-Key": bad}, token=root)
+        tap.equal(code_of(answer), (400, "INVALID_ID"), f"no key: {bad[:9]!r}")
+    http.send("POST", "/workflows/root:slow/cancel", token=root)
+
+
+def pausing(gateway, http, root, alice, dora):
+    def set_to(action, key, **more):
+        body = {"agentId": "dora", "action": action, **more}
+        return http.post("/workflows/pause-resume", body, {"Idempotency-Key": key}, token=root)
+
+    http.send(
+        "PATCH", "/agents/dora", b'{"heartbeat":{"enabled":true,"interval":"5m"}}',
+        {"Content-Type": "application/json"}, token=root,
+    )  # fmt: skip
+    http.post("/messages", {"to": "dora", "content": "before"}, token=alice)
+    answer = set_to("pause", "p1", reason="maintenance")
+    body = answer.json()["result"]
+    tap.equal(
+        (answer.status, body["status"], body["changed"], body["pending"], body["nextHeartbeat"]),
+        (200, "paused", True, 1, None), "an agent is paused",
+    )
+    tap.equal((body["paused"]["by"], body["paused"]["reason"]), ("root", "maintenance"), "by whom, and why")
+    http.post("/messages", {"to": "dora", "content": "meanwhile"}, token=alice)
+    tap.equal(http.get("/agents/dora/inbox?wait=1", token=dora).json()["messages"], [], "nothing is delivered")
+    agent = http.get("/agents/dora", token=root).json()
+    tap.equal((agent["status"], agent["paused"]["reason"], agent["heartbeat"]["enabled"]),
+              ("paused", "maintenance", True), "its state is kept")
+    beat = http.post("/workflows/heartbeat", {"agentId": "dora"}, token=root).json()
+    tap.equal(beat["result"]["status"], "skipped", "and it is not asked")
+    replay = set_to("pause", "p1", reason="maintenance")
+    tap.equal(replay.headers.get("idempotency-replayed"), "true", "the same request again is the same pause")
+    body = set_to("resume", "p2").json()["result"]
+    tap.equal(
+        (body["status"], body["previousStatus"], body["pending"], bool(body["nextHeartbeat"])),
+        ("active", "paused", 2, True), "it is resumed, and so are its heartbeats",
+    )
+    got = http.get("/agents/dora/inbox?wait=10", token=dora).json()["messages"]
+    tap.equal([(m["content"], m["attempt"]) for m in got], [("before", 1), ("meanwhile", 1)], "all comes, in order")
+    http.post("/agents/dora/inbox/ack", {"deliveryIds": [m["deliveryId"] for m in got]}, token=dora)
+    for bad in ({"agentId": "dora"}, {"agentId": "dora", "action": "stop"}):
+        answer = http.post("/workflows/pause-resume", bad, token=root)
+        tap.equal(code_of(answer), (400, "INVALID_REQUEST"), f"no pause: {bad}")
+    answer = http.post("/workflows/pause-resume", {"agentId": "nobody", "action": "pause"}, token=root)
+    tap.equal(code_of(answer), (404, "NOT_FOUND"), "nobody to pause")
+
+
+def chatting(gateway, http, alice, root, dora):
+    def say(text, key=None, conversation="c-1", **more):
+        body = {"conversationId": conversation, "agentId": "dora", "workspaceId": "w", "message": text, **more}
+        return http.post("/chat", body, {"Idempotency-Key": key} if key else None, token=alice)
+
+    def reply(message):
+        return {"response": f"You said {message['content']}", "tokensUsed": 12}
+
+    with Worker(http, "dora", dora, reply) as worker:
+        first = say("hello", "chat-1")
+        body = first.json()
+        tap.equal(
+            (first.status, body["success"], body["conversationId"], body["response"], body["tokensUsed"]),
+            (200, True, "c-1", "You said hello", 12), "a chat is answered",
+        )
+        tap.ok(body["userMessageId"] != body["assistantMessageId"], "both messages have ids")
+        tap.ok(body["processingTimeMs"] >= 0 and body["workflowUuid"] == "alice:chat-1", "and it is a workflow")
+        again = say("hello", "chat-1")
+        tap.equal((again.json(), again.headers.get("idempotency-replayed")), (body, "true"), "asked again")
+        tap.equal(say("other", "chat-1").json()["code"], "IDEMPOTENCY_CONFLICT", "another question under the key")
+        say("and now", "chat-2", userId="u")
+        history = worker.seen[-1]["metadata"]["conversationHistory"]
+        tap.equal(
+            [(h["role"], h["content"]) for h in history],
+            [("user", "hello"), ("assistant", "You said hello")], "the agent is told what was said before",
+        )
+        tap.equal(worker.seen[-1]["sessionKey"], "agent:dora:chat:c-1", "in a session of its own")
+        say("own", "chat-3", "c-2", conversationHistory=[{"role": "user", "content": "mine"}])
+        tap.equal(worker.seen[-1]["metadata"]["conversationHistory"], [{"role": "user", "content": "mine"}],
+                  "or what the caller says")
+        tap.equal(len(worker.seen), 3, "each question was asked once")
+    kept = http.get("/chat/c-1", token=alice).json()
+    tap.equal(
+        [(m["role"], m["content"]) for m in kept["messages"]],
+        [("user", "hello"), ("assistant", "You said hello"), ("user", "and now"), ("assistant", "You said and now")],
+        "the conversation is kept",
+    )
+    tap.equal((kept["agentId"], kept["workspaceId"], kept["nextCursor"]), ("dora", "w", None), "with whom")
+    seen, cursor = [], ""
+    while cursor is not None and len(seen) < 9:
+        page = http.get("/chat/c-1?limit=3" + (f"&cursor={cursor}" if cursor else ""), token=alice).json()
+        seen += [m["messageId"] for m in page["messages"]]
+        cursor = page["nextCursor"]
+    tap.equal(seen, [m["messageId"] for m in kept["messages"]], "in pages, too")
+    listed = http.get("/chat?agent=dora", token=alice).json()["conversations"]
+    tap.equal([c["conversationId"] for c in listed], ["c-2", "c-1"], "conversations, the newest first")
+    tap.equal(code_of(http.get("/chat/c-1", token=root)), (404, "NOT_FOUND"), "nobody else has it")
+    tap.equal(http.get("/chat", token=root).json()["conversations"], [], "or knows of it")
+    tap.equal(http.send("DELETE", "/chat/c-2", token=alice).status, 204, "it can be deleted")
+    tap.equal(code_of(http.get("/chat/c-2", token=alice)), (404, "NOT_FOUND"), "and is gone")
+
+    with Worker(http, "dora", dora, lambda message: f"plain {message['content']}"):
+        body = http.post("/chat", {"agentId": "dora", "message": "x"}, {"Idempotency-Key": "c9"}, token=alice).json()
+        tap.equal((body["response"], body["tokensUsed"], body["conversationId"]), ("plain x", None, "c9"),
+                  "an answer of text; a conversation of its own")
+    answer = say("to nobody", None, agentId="nobody")
+    tap.equal(code_of(answer), (404, "NOT_FOUND"), "an agent that there is not")
+    answer = say("hello", None, agentId="emil")
+    tap.equal(code_of(answer), (422, "IDEMPOTENCY_CONFLICT"), "a conversation is held with one agent")
+    for bad in ({"message": ""}, {"message": 1}, {"agentId": "a b"}, {"conversationId": "a b"}, {"userId": 7},
+                {"conversationHistory": [1]}, {"ttlMs": 0}):  # fmt: skip
+        answer = http.post("/chat", {"agentId": "dora", "message": "m", "conversationId": "b", **bad}, token=alice)
+        tap.equal(answer.status, 400, f"no question: {bad}")
+    answer = say("late", "chat-9", "c-9", ttlMs=500)
+    if answer.status == 202:
+        until(lambda: http.get("/workflows/chat-9", token=alice).json()["status"] == "ERROR", "its end")
+        answer = say("late", "chat-9", "c-9", ttlMs=500)
+    body = answer.json()
+    tap.equal((answer.status, body["success"], body["error"]["code"]), (200, False, "EXPIRED"), "nobody answers")
+    answer = http.post("/chat", {"agentId": "dora", "message": "m"}, {"Prefer": "wait=0"}, token=alice)
+    tap.equal((answer.status, "location" in answer.headers), (202, True), "a question that is not waited for")
+
+
+def main():
+    skip_without("initdb", "psql")
+    with Gateway() as gateway:
+        alice, root = gateway.agent("alice"), gateway.operator("root")
+        with Responder(gateway.cluster, {"HTTP_THREADS": 16}) as http:
+            sweeper = subprocess.Popen(
+                [os.path.join(BUILD, "openclaw-gateway-sweeper")], env=http.environment,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                provisioning(gateway, http, root)
+                dora = gateway.credential("dora")
+                beating(gateway, http, root, dora)
+                progress(http, root)
+                pausing(gateway, http, root, alice, dora)
+                chatting(gateway, http, alice, root, dora)
+            finally:
+                sweeper.terminate()
+                sweeper.wait()
+            tap.equal(http.events("http.failure"), [], "nothing was our own failure")
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

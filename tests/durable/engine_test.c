@@ -71,6 +71,7 @@ static enum error provision(struct workflow *workflow, const char *agent,
     db_add_string(call, options.app_name);
     db_add_string(call, options.app_version);
     db_add_string(call, arena_printf(workflow_arena(workflow), "%d", workflow_next_step(workflow)));
+    db_add_string(call, "tester");
     return workflow_step_call(workflow, "createAgent", call, ret_output);
 }
 

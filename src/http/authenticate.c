@@ -7,7 +7,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "base/token.h"
+#include "gateway/attempt.h"
 
 #define CACHE_SLOTS            256 /* a power of two */
 #define FAILURE_LOG_PER_SECOND 10
@@ -22,6 +24,7 @@ struct authenticator {
     struct http_server *server;
     pthread_mutex_t mutex;
     struct slot slots[CACHE_SLOTS];
+    shared_word *failed, *limited;
     int64_t log_second;
     int64_t logged, suppressed;
 };
@@ -33,6 +36,8 @@ struct authenticator *authenticator_new(struct http_server *server)
     if (authenticator == NULL)
         abort();
     authenticator->server = server;
+    authenticator->failed = counter_of("auth_failures http");
+    authenticator->limited = counter_of("auth_limited http");
     pthread_mutex_init(&authenticator->mutex, NULL);
     return authenticator;
 }
@@ -99,10 +104,12 @@ static void log_refusal(struct authenticator *authenticator, const struct http_r
                   LOG_TEXT("request", request->id), LOG_INT("suppressed", suppressed));
 }
 
-static enum error check_token(struct authenticator *authenticator, struct arena *arena,
-                              struct text token, struct failure *failure,
-                              struct principal *ret_principal)
+static enum error check_token(struct authenticator *authenticator,
+                              const struct http_request *request, struct text token,
+                              struct failure *failure, struct principal *ret_principal)
 {
+    const struct options *options = authenticator->server->options;
+    int64_t wait_ms;
     char hash[TOKEN_HASH_SIZE];
     int64_t asked = clock_ms();
     struct db_rows *rows;
@@ -112,12 +119,20 @@ static enum error check_token(struct authenticator *authenticator, struct arena 
     token_hash(token, hash);
     if (recall(authenticator, hash, ret_principal))
         return OK;
-    principal_check_call(&call, arena, token);
+    error = attempt_check(options, request->remote_address, token, failure, &wait_ms);
+    if (error != OK)
+        return error;
+    principal_check_call(&call, request->arena, token);
     error = http_database_run(authenticator->server, &call, failure, &rows);
     if (error == OK)
         error = principal_check_result(rows, failure, ret_principal);
-    if (error == OK)
+    if (error == OK) {
         remember(authenticator, hash, ret_principal, asked);
+        attempt_succeeded(token);
+    } else if (error == ERR_UNAUTHORIZED) {
+        error =
+            attempt_failed(options, request->remote_address, ret_principal->id, failure, &wait_ms);
+    }
     return error;
 }
 
@@ -136,10 +151,17 @@ enum error authenticate(struct authenticator *authenticator, const struct http_r
     if (token.data == NULL)
         error = failure_set(failure, ERR_UNAUTHORIZED, "send Authorization: Bearer and a token");
     else
-        error = check_token(authenticator, request->arena, token, failure, &principal);
-    if (error == ERR_UNAUTHORIZED)
-        log_refusal(authenticator, request, token.data == NULL ? "no token" : "bad token",
-                    &principal);
+        error = check_token(authenticator, request, token, failure, &principal);
+    if (error == ERR_UNAUTHORIZED || error == ERR_AUTH_RATE_LIMITED) {
+        const char *reason = error == ERR_AUTH_RATE_LIMITED ? "too many"
+                             : token.data == NULL           ? "no token"
+                                                            : "bad token";
+
+        counter_add(authenticator->failed, 1);
+        if (error == ERR_AUTH_RATE_LIMITED)
+            counter_add(authenticator->limited, 1);
+        log_refusal(authenticator, request, reason, &principal);
+    }
     if (error == OK)
         *ret_principal = principal;
     return error;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/option.h"
+#include "base/shared.h"
 #include "db/db.h"
 #include "http/listener.h"
 #include "http/master.h"
@@ -35,6 +36,8 @@ int main(int argc, char **argv)
     if (options.auth_mode == AUTH_NONE)
         log_event(LOG_WARN, "auth.none",
                   LOG_STR("note", "AUTH_MODE=none: whoever reaches this socket is the operator"));
+    if (shared_open(options.runtime_dir, &failure) != OK)
+        log_failure("shared.open", &failure); /* each worker counts for itself */
     error = listener_open(&listener, &options, &failure);
     if (error != OK) {
         log_failure("start", &failure);

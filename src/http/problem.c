@@ -41,6 +41,7 @@ static int64_t retry_after_s(enum error error)
         return RETRY_AFTER_OVERLOADED_S;
     case ERR_INBOX_FULL:
     case ERR_RATE_LIMITED:
+    case ERR_AUTH_RATE_LIMITED:
         return RETRY_AFTER_FULL_S;
     default:
         return clock_jitter_ms(RETRY_AFTER_AWAY_S * 2000) / 1000;

@@ -8,6 +8,7 @@
  */
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "base/token.h"
 #include "session/state.h"
 
@@ -118,6 +119,10 @@ void credentials_log(const struct session *session, const char *why, bool failed
     const char *whose = session->refused_as.id;
 
     /* deploy/fail2ban reads auth.failed; the same line as of the HTTP face */
+    if (failed)
+        counter_add(counter_of("auth_failures session"), 1);
+    if (failed && strcmp(why, "too many") == 0)
+        counter_add(counter_of("auth_limited session"), 1);
     if (why != NULL)
         log_event(LOG_WARN, failed ? "auth.failed" : "auth.refused",
                   LOG_TEXT("remote", remote.data != NULL ? remote : TEXT_LITERAL("unknown")),

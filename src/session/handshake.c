@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/token.h"
+#include "gateway/attempt.h"
 
 #define PROTOCOL_MIN 3
 #define PROTOCOL_MAX 4
@@ -22,6 +23,7 @@ enum refusal {
     REFUSED_TOKEN_MISSING,
     REFUSED_TOKEN,
     REFUSED_TICKET,
+    REFUSED_LIMITED,
     REFUSED_SCOPES,
     REFUSED_ORIGIN,
     REFUSED_URL,
@@ -53,6 +55,10 @@ static const struct refusal_row {
          "unauthorized: the ticket is unknown, was used, or is older than 30 s; POST "
          "/ws-ticket makes a new one",
          "bad ticket", true},
+    [REFUSED_LIMITED] = {"INVALID_REQUEST", "AUTH_RATE_LIMITED",
+                         "unauthorized: too many failed attempts; come again later, with a token "
+                         "that is good",
+                         "too many", true},
     [REFUSED_SCOPES] = {"FORBIDDEN", "AUTH_SCOPE_MISMATCH",
                         "a requested scope is not the principal's", "scopes"},
     [REFUSED_ORIGIN] = {"FORBIDDEN", "CONTROL_UI_ORIGIN_NOT_ALLOWED",
@@ -87,7 +93,9 @@ static void refuse(struct session *session, struct request *request, enum refusa
     if (session->refuses == NULL)
         credentials_log(session, refusals[refusal].log, refusals[refusal].failed);
     frame_refusal(session, request, refusals[refusal].code, refusals[refusal].message, details,
-                  later ? clock_jitter_ms(1000) : -1);
+                  later                        ? clock_jitter_ms(1000)
+                  : refusal == REFUSED_LIMITED ? session->refused_wait_ms
+                                               : -1);
     request_end(session, request);
     session_end(session, later ? "the database is away" : "not authenticated", STOP_GRACE_MS);
 }
@@ -395,7 +403,12 @@ static void check_answer(struct session *session, struct operation *operation, e
     if (error == ERR_UNAUTHORIZED) {
         session->opening = NULL;
         session->refused_as = principal;
-        refuse(session, request, session->token_is_ticket ? REFUSED_TICKET : REFUSED_TOKEN);
+        error = attempt_failed(session->options, session->peer->remote, principal.id, failure,
+                               &session->refused_wait_ms);
+        refuse(session, request,
+               error == ERR_AUTH_RATE_LIMITED ? REFUSED_LIMITED
+               : session->token_is_ticket     ? REFUSED_TICKET
+                                              : REFUSED_TOKEN);
         return;
     }
     if (error != OK) {
@@ -403,6 +416,8 @@ static void check_answer(struct session *session, struct operation *operation, e
         return;
     }
     session->principal = principal;
+    if (!session->token_is_ticket)
+        attempt_succeeded(session->token);
     if (session->token_is_ticket && !principal_may(&principal, SCOPE_OPERATOR))
         session->scopes_asked &= principal.scopes; /* also when the token is looked at again */
     if ((session->scopes_needed & ~session->principal.scopes) != 0 &&
@@ -467,6 +482,7 @@ void handshake_take(struct session *session, struct request *request)
     bool connects = request->method != NULL && (request->method->flags & METHOD_CONNECTS);
     bool anybody = session->options->auth_mode == (int)AUTH_NONE;
     enum refusal refusal = REFUSAL__MAX;
+    struct failure failure;
 
     if (session->refuses != NULL)
         refusal = (enum refusal)(session->refuses - refusals);
@@ -474,6 +490,10 @@ void handshake_take(struct session *session, struct request *request)
         refusal = read_connect(session, request->params);
     if (refusal == REFUSAL__MAX && !anybody && session->token.len == 0)
         refusal = connects ? REFUSED_TOKEN_MISSING : REFUSED_NOT_CONNECT;
+    if (refusal == REFUSAL__MAX && !anybody &&
+        attempt_check(session->options, session->peer->remote, session->token, &failure,
+                      &session->refused_wait_ms) != OK)
+        refusal = REFUSED_LIMITED;
     if (refusal != REFUSAL__MAX) {
         refuse(session, request, refusal);
         return;

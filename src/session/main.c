@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "db/db.h"
 #include "session/loop.h"
 #include "workflow/registry.h"
@@ -56,6 +57,8 @@ int main(int argc, char **argv)
             remote_address(text_of(getenv("REMOTE_ADDR")), text_of(getenv("HTTP_X_FORWARDED_FOR"))),
     };
     log_open("openclaw-gateway-session", (enum log_level)options.log_level);
+    if (shared_open(options.runtime_dir, &failure) != OK)
+        log_failure("shared.open", &failure);
     db_configure(&options);
     engine_init(&engine, &options, workflow_definitions, EXECUTOR_SESSION);
     db = db_new(DB_POOLED);

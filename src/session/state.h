@@ -238,6 +238,7 @@ struct session {
     struct text token;                 /* presented, in life; absent: none was needed */
     bool token_by_header;              /* no connect is needed */
     bool token_is_ticket;
+    int64_t refused_wait_ms;     /* too many have failed */
     struct principal refused_as; /* whose ended token was presented */
     unsigned scopes_asked;       /* ~0: all */
     unsigned scopes_needed;      /* asked for by their own names: the principal must have them */

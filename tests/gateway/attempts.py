@@ -1,0 +1,158 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Failed attempts to authenticate: who fails too often is told to wait, nobody else is, and the log says
+it in a line that fail2ban reads."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "session"))
+
+from responder import Responder
+from sessions import Refused, World
+from tap import Tap
+
+tap = Tap()
+LIMIT = 5
+FILTER = os.path.join(
+    os.environ["abs_top_srcdir"], "deploy", "fail2ban", "openclaw-gateway.filter.conf"
+)
+
+
+def attempt(http, address, token):
+    return http.get("/agents", token=token, variables={"REMOTE_ADDR": address})
+
+
+def exhaust(http, address, token="bad"):
+    """Until it is told to wait; what the answers were."""
+    answers = [attempt(http, address, token) for _ in range(LIMIT)]
+    deadline = time.monotonic() + 60
+    while answers[-1].status != 429 and time.monotonic() < deadline:
+        answers.append(attempt(http, address, token))
+    return answers
+
+
+def over_http(world, http):
+    alice, bob, address = world.tokens["alice"], world.tokens["bob"], "192.0.2.1"
+    tap.equal(attempt(http, address, alice).status, 200, "alice is known")
+    answers = exhaust(http, address)
+    tap.equal([a.status for a in answers[:LIMIT]], [401] * LIMIT, "so many attempts are answered")
+    tap.equal(answers[-1].json()["code"], "AUTH_RATE_LIMITED", "and then no more")
+    tap.ok(int(answers[-1].headers["retry-after"]) > 0, "with Retry-After")
+    tap.equal(attempt(http, address, alice).status, 200, "alice is taken from there all the same")
+    tap.equal(attempt(http, "192.0.2.2", bob).status, 200, "and others from elsewhere")
+    tap.equal(attempt(http, "192.0.2.3", "bad").status, 401, "where an attempt is answered")
+    exhaust(http, "2001:db8:1:2::1")
+    tap.equal(attempt(http, "2001:db8:1:2:ffff::9", "bad").status, 429, "an IPv6 network is one")
+    tap.equal(attempt(http, "2001:db8:1:3::1", "bad").status, 401, "and the next one another")
+
+
+def over_websocket(world, http):
+    carol, address = world.tokens["carol"], "198.51.100.7"
+    with world.open(REMOTE_ADDR=address) as session:
+        session.connect(world.tokens["alice"])
+    for _ in range(LIMIT + 3):
+        with world.open(REMOTE_ADDR=address) as session:
+            try:
+                session.connect("ocg_bad")
+            except Refused as refusal:
+                last = refusal
+    tap.equal(last.details["code"], "AUTH_RATE_LIMITED", "over WebSocket too")
+    tap.ok(last.error["retryable"] and last.error["retryAfterMs"] > 0, "with when to come again", last)
+    tap.equal(attempt(http, address, "bad").status, 429, "both count together")
+    with world.open(REMOTE_ADDR=address) as session:
+        tap.ok(session.connect(world.tokens["alice"]), "who is known connects from there")
+    deadline = time.monotonic() + 120
+    answer = attempt(http, address, carol)
+    while answer.status == 429 and time.monotonic() < deadline:
+        time.sleep(int(answer.headers["retry-after"]))
+        answer = attempt(http, address, carol)
+    tap.equal(answer.status, 200, "who is not gets in, too, by coming again when told to")
+
+
+def by_principal(world, http):
+    token = world.token("bob")
+    world.sql(
+        "update openclaw.credential set revoked_at = openclaw.now_ms()"
+        f" where token_sha256 = encode(sha256('{token}'), 'hex')"
+    )
+    statuses = [attempt(http, f"203.0.113.{i}", token).status for i in range(LIMIT + 8)]
+    tap.equal(statuses[:LIMIT], [401] * LIMIT, "an ended token")
+    tap.ok(429 in statuses, "is counted for its principal, wherever it comes from", statuses)
+    tap.equal(attempt(http, "203.0.113.1", world.tokens["bob"]).status, 200, "whose other token is good")
+    tap.ok(
+        any(e.get("principal") == "bob" for e in http.events("auth.failed")), "the log says whose it was"
+    )
+
+
+def matches(lines):
+    """Which lines fail2ban would count, and the address it finds in each."""
+    with open(FILTER, encoding="utf-8") as file:
+        text = file.read()
+    regex = re.search(r"^failregex = (.*)$", text, re.M).group(1)
+    # fail2ban takes the time stamp out of a line before it looks
+    stamp = re.compile(r'"ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d')
+    pattern = re.compile(regex.replace("<ADDR>", r"(?P<address>[0-9A-Fa-f.:]+)"))
+    found = [pattern.match(stamp.sub("", line, count=1)) for line in lines]
+    return [m.group("address") for m in found if m]
+
+
+def fail2ban(world, http):
+    with world.open(REMOTE_ADDR="198.51.100.99") as session:
+        try:
+            session.connect("ocg_bad")
+        except Refused:
+            pass
+        session.wait(10)
+        session.errors.seek(0)
+        own = session.errors.read().decode().splitlines()
+    lines = http.log().splitlines()
+    failed = [line for line in lines if '"event":"auth.failed"' in line]
+    tap.equal(len(matches(lines)), len(failed), "the filter finds each failed attempt over HTTP")
+    tap.equal(matches(own), ["198.51.100.99"], "and over WebSocket, with the address")
+    # as websocketd passes a child's line on, with the URL as the client sent it
+    [line] = [line for line in own if "auth.failed" in line]
+    fake = line.replace("198.51.100.99", "192.0.2.200")
+    prefix = "Sun, 22 Nov 2026 16:00:00 +0000 | ERROR  | stderr     | url:'http://x/?a' id:'1' | "
+    tap.equal(matches([prefix + line]), ["198.51.100.99"], "also behind what websocketd puts before it")
+    evil = prefix.replace("?a", "?| " + fake)
+    tap.equal(matches([evil + line]), ["198.51.100.99"], "where a URL pretends to be such a line, the real one counts")
+    harmless = line.replace("auth.failed", "session.open")
+    tap.equal(matches([evil + harmless, evil + "CONNECT"]), [], "or none")
+    program = shutil.which("fail2ban-regex")
+    if program is None:
+        tap.skip("fail2ban itself reads them", "fail2ban-regex is missing")
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "log")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join([*failed[:20], *own, evil + harmless]) + "\n")
+        shutil.copy(FILTER, os.path.join(directory, "filter.conf"))
+        done = subprocess.run(
+            [program, path, os.path.join(directory, "filter.conf")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    tap.ok(
+        re.search(r"Failregex: 21 total", done.stdout), "fail2ban itself reads them",
+        done.stdout + done.stderr,
+    )
+
+
+def main():
+    with World(AUTH_FAILURES_PER_MINUTE=LIMIT) as world:
+        settings = {"RUNTIME_DIR": world.runtime, "AUTH_FAILURES_PER_MINUTE": LIMIT}
+        with Responder(world.cluster, settings, processes=2) as http:
+            over_http(world, http)
+            over_websocket(world, http)
+            by_principal(world, http)
+            fail2ban(world, http)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

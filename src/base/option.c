@@ -222,11 +222,17 @@ static void read_file(struct loading *loading, const char *file)
         fault(loading, loading->file, "", failure.detail);
 }
 
+/* For a child of a web server, or of websocketd, HTTP_THREADS is a header that the client sent. */
+static bool is_a_header(const char *name)
+{
+    return strncmp(name, "HTTP_", 5) == 0 && getenv("GATEWAY_INTERFACE") != NULL;
+}
+
 /* An empty value means the same as none, in the file as in the environment. */
 static void read_environment(struct loading *loading)
 {
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        const char *value = getenv(rows[i].name);
+        const char *value = is_a_header(rows[i].name) ? NULL : getenv(rows[i].name);
         struct setting *setting = &loading->settings[i];
 
         if (value != NULL && *value != '\0')

@@ -31,7 +31,8 @@ struct options {
 typedef const char *option_check(const char *name, const char *value);
 
 /* Reads `file`, or where it is NULL the file named by GATEWAY_ENV, or else
- * /etc/openclaw-gateway/gateway.env if that exists; then the environment; checks every value and
+ * /etc/openclaw-gateway/gateway.env if that exists; then the environment (but for HTTP_* under
+ * GATEWAY_INTERFACE, where these are a client's headers); checks every value and
  * the rules between them (AUTH_MODE=none needs a loopback HOST). PG* names in the file become
  * environment variables for libpq unless they are set already; `check`, where it is not NULL,
  * judges these and the secrets. Each fault is a line on `report` (file, line, name, what is

@@ -11,9 +11,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "base/fault.h"
 #include "base/log.h"
-#include "http/route.h"
+#include "http/exchange.h"
 
 /* The web server hands over complete requests and takes answers into its own buffers: one that does
  * neither for so long is gone, or stopped. */
@@ -51,8 +50,10 @@ static bool is_gone(void *context)
     return poll(&fd, 1, 0) == 1 && (fd.revents & (POLLHUP | POLLERR)) != 0;
 }
 
-static bool put(FCGX_Stream *out, struct text text)
+static bool put(void *context, struct text text)
 {
+    FCGX_Stream *out = ((FCGX_Request *)context)->out;
+
     while (text.len > 0) {
         int count = text.len < INT_MAX ? (int)text.len : INT_MAX;
 
@@ -64,41 +65,21 @@ static bool put(FCGX_Stream *out, struct text text)
     return true;
 }
 
-/* True: the web server has taken all of it. */
-static bool write_response(FCGX_Request *connection, const struct http_request *request,
-                           const struct http_response *response)
+static bool flush(void *context)
 {
-    bool taken;
-
-    FAULT_POINT("client.write");
-    taken = put(connection->out, response_head(response));
-    if (request->method != HTTP_HEAD && response->content_type != NULL)
-        taken = taken && put(connection->out, response->body);
-    taken = taken && FCGX_FClose(connection->out) == 0;
-    FAULT_POINT("client.written");
-    return taken;
+    return FCGX_FClose(((FCGX_Request *)context)->out) == 0;
 }
 
 static void answer(struct http_server *server, FCGX_Request *connection, struct arena *arena)
 {
-    struct http_request request;
-    struct http_response response;
-    struct http_context context = {.server = server,
-                                   .request = &request,
-                                   .response = &response,
-                                   .arena = arena,
-                                   .failure = {.error = OK}};
-    enum error parsed;
+    const struct http_carrier carrier = {.context = connection,
+                                         .variable = variable,
+                                         .read_body = read_body,
+                                         .is_gone = is_gone,
+                                         .put = put,
+                                         .flush = flush};
 
-    response_init(&response, arena);
-    parsed = request_parse(arena, variable, connection, &context.failure, &request);
-    request.is_gone = is_gone;
-    request.is_gone_context = connection;
-    route_answer(&context, parsed, read_body, connection);
-    if (!write_response(connection, &request, &response))
-        log_event(LOG_DEBUG, "http.gone", LOG_TEXT("request", request.id));
-    else if (response.written != NULL)
-        response.written(response.written_context);
+    exchange_answer(server, &carrier, arena);
 }
 
 /* A body that was refused by its length alone is read all the same: Apache takes a connection that

@@ -44,6 +44,11 @@ static int inherited(void)
     return -1;
 }
 
+bool listener_is_inherited(void)
+{
+    return inherited() >= 0;
+}
+
 /* Binds beside the place and moves into it: there is no moment without a socket, and one that a
  * dead process left is replaced. */
 static enum error bind_at(int fd, const char *path, struct failure *failure)

@@ -20,6 +20,9 @@ struct listener {
     const char *path;
 };
 
+/* Would listener_open() take a socket that somebody else has made? */
+bool listener_is_inherited(void);
+
 /* Descriptor 0 where it is a listening socket (FastCGI: the web server started us; systemd with
  * StandardInput=socket), or the first that systemd passes (LISTEN_FDS); else makes HTTP_SOCKET,
  * mode 0660, taking the place of what stands there. Errors: CONFIG, IO. */

@@ -167,13 +167,24 @@ def check_too_large(tap, stack):
 def check_own_answers(tap, stack):
     host = f"Host: {stack.url.removeprefix('http://')}"
     check_problem(
-        tap, ask(stack, "GET / HTTP/1.1", host, "X-Long: " + "x" * 20000), (400, 431), "a header of 20 kB"
+        tap,
+        ask(stack, "GET / HTTP/1.1", host, "X-Long: " + "x" * 20000),
+        (400, 431),
+        "a header of 20 kB",
     )
-    check_problem(tap, ask(stack, "GET /" + "x" * 20000 + " HTTP/1.1", host), (400, 414, 431), "a long address")
+    check_problem(
+        tap,
+        ask(stack, "GET /" + "x" * 20000 + " HTTP/1.1", host),
+        (400, 414, 431),
+        "a long address",
+    )
     check_problem(tap, ask(stack, "GET / HTTP/1.1"), (400,), "no Host")
     check_problem(tap, ask(stack, "GET / HTTP/1.1", "Host: a b"), (400,), "a Host that is none")
     check_problem(
-        tap, ask(stack, "GET /.problem/502.html HTTP/1.1", host), (404,), "nobody reads the error documents"
+        tap,
+        ask(stack, "GET /.problem/502.html HTTP/1.1", host),
+        (404,),
+        "nobody reads the error documents",
     )
     # the front ends it where it will not read the body to its end
     with Raw(stack) as raw:
@@ -218,7 +229,9 @@ def check_responder(tap, stack, responder):
         got["REQUEST_URI"],
     )
     tap.equal(request.body, b"{}", "and the body")
-    tap.ok(not got.get("HTTP_PROXY"), "no HTTP_PROXY, whatever the client says", got.get("HTTP_PROXY"))
+    tap.ok(
+        not got.get("HTTP_PROXY"), "no HTTP_PROXY, whatever the client says", got.get("HTTP_PROXY")
+    )
     tap.equal(
         [name for name, value in got.items() if FORGED in value], [], "nor who it says that it is"
     )
@@ -228,7 +241,9 @@ def check_bodies(tap, stack, responder):
     """Nothing of a request goes on before all of it is there."""
     before = responder.connections
     with Raw(stack) as raw:
-        raw.send("POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\nConnection: close\r\n\r\n")
+        raw.send(
+            "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\nConnection: close\r\n\r\n"
+        )
         raw.send(b"x" * 200000)
         time.sleep(1.0)  # it must not come: nothing tells when it does not
         tap.equal(responder.connections, before, "half a body waits in the front server")
@@ -236,7 +251,9 @@ def check_bodies(tap, stack, responder):
         tap.equal(raw.answer()[0], 200, "a whole one goes on")
     tap.equal(len(responder.requests[-1].body), 300000, "with all of it")
     with Raw(stack) as raw:
-        raw.send("POST /messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+        raw.send(
+            "POST /messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        )
         raw.send(b"7530\r\n" + b"y" * 30000 + b"\r\n" + b"3\r\nzzz\r\n0\r\n\r\n")
         answer = raw.answer()
     if stack.front == "apache":  # has no limit for these
@@ -260,12 +277,19 @@ def check_answers(tap, stack, responder):
     )
     status, headers, body = ask(stack, "GET /messages HTTP/1.1", "Host: x")
     tap.equal(
-        (status, headers.get("retry-after"), headers.get("x-request-id"), body.strip(b"\r\n0123456789abcdef")),
+        (
+            status,
+            headers.get("retry-after"),
+            headers.get("x-request-id"),
+            body.strip(b"\r\n0123456789abcdef"),
+        ),
         (503, "7", "r1", own.strip(b"\r\n0123456789abcdef")),
         "the responder's own problem is passed on",
     )
     responder.answer = b""
-    check_problem(tap, ask(stack, "GET /x HTTP/1.1", "Host: x"), (500, 502, 503), "a responder that hangs up")
+    check_problem(
+        tap, ask(stack, "GET /x HTTP/1.1", "Host: x"), (500, 502, 503), "a responder that hangs up"
+    )
 
 
 def check_upgrade(tap, stack, upgrades):
@@ -286,7 +310,9 @@ def check_upgrade(tap, stack, upgrades):
         (["https://app.example"], ["Bearer secret"], ["websocket"]),
         "with what it needs",
     )
-    tap.equal(fields.get("x-forwarded-for"), ["127.0.0.1"], "and who the client is, from the front only")
+    tap.equal(
+        fields.get("x-forwarded-for"), ["127.0.0.1"], "and who the client is, from the front only"
+    )
     tap.ok(not any(fields.get("proxy", [])), "no Proxy", head)
     tap.ok(FORGED not in head, "nothing that the client says of itself", head)
 
@@ -295,7 +321,11 @@ def check_unreachable(tap, stack):
     retry = stack.front != "lighttpd"  # 1.4 cannot set a header for its own answers alone
     for path in ("/messages", "/healthz"):
         check_problem(
-            tap, ask(stack, f"GET {path} HTTP/1.1", "Host: x"), (502, 503), f"no responder, {path}", retry
+            tap,
+            ask(stack, f"GET {path} HTTP/1.1", "Host: x"),
+            (502, 503),
+            f"no responder, {path}",
+            retry,
         )
     check_problem(tap, upgrade(stack), (502, 503), "no websocketd", retry)
 
@@ -303,7 +333,18 @@ def check_unreachable(tap, stack):
 def make_certificate(directory):
     certificate, key = (os.path.join(directory, name) for name in ("cert.pem", "key.pem"))
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ]
         + ["-addext", "subjectAltName=DNS:localhost", "-out", certificate, "-keyout", key],
         check=True,
         capture_output=True,
@@ -330,7 +371,10 @@ def main():
             run = os.path.join(stack.directory, "runtime")
             run = os.readlink(run) if os.path.islink(run) else os.path.join(stack.directory, "run")
             with Responder(os.path.join(run, "gateway", "http.sock")) as responder:
-                wait(lambda: ask(stack, "GET / HTTP/1.1", "Host: x")[0] == 200, "the stand-in answers")
+                wait(
+                    lambda: ask(stack, "GET / HTTP/1.1", "Host: x")[0] == 200,
+                    "the stand-in answers",
+                )
                 check_responder(tap, stack, responder)
                 check_bodies(tap, stack, responder)
                 check_answers(tap, stack, responder)

@@ -137,5 +137,7 @@ class Upgrades(_Server):
                 raise EOFError
             head += line
         self.heads.append(head.decode("latin-1"))
-        file.write(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        file.write(
+            b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
         file.flush()

@@ -63,30 +63,9 @@ begin
   into v_cancelled
   from ended e;
 
-  perform
-  from openclaw.inbox i
-  where i.workflow_uuid = any (v_cancelled)
-    and i.state in ('ready', 'leased')
-  order by i.inbox_seq
-  for update;
-
-  with withdrawn as (
-    update openclaw.inbox i
-    set state = 'withdrawn',
-      due_at = v_now
-    where i.workflow_uuid = any (v_cancelled)
-      and i.state in ('ready', 'leased')
-    returning i.message_uuid, i.waiter
-  ),
-  consumed as (
-    update dbos_system.notifications n
-    set consumed = true
-    from withdrawn w
-    where n.message_uuid = w.message_uuid
-  )
-  select array_agg(w.waiter)
+  select w.waiters
   into v_waiters
-  from withdrawn w;
+  from openclaw.message_withdraw(openclaw.carried(v_cancelled), 'its workflow was cancelled') w;
 
   return query
   select v_cancelled, array(

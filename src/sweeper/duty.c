@@ -190,6 +190,26 @@ static enum error duty_run(struct sweep *sweep, bool *ret_more, struct failure *
     return error;
 }
 
+/* Messages whose workflows somebody has ended, a DBOS client or a deadline, go with them. */
+static enum error duty_withdraw(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    struct db_call call;
+    struct db_rows *rows;
+    size_t bell_count;
+
+    *ret_more = false;
+    db_call_init(&call, sweep->arena, STATEMENT_CARRIER_WITHDRAW);
+    db_add_int(&call, SWEEP_BATCH);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    sweep->counts[COUNT_WITHDRAWN] += db_int(rows, 0, 0);
+    *ret_more = db_int(rows, 0, 0) >= SWEEP_BATCH;
+    struct text *bells = db_texts(rows, 0, 1, &bell_count);
+    engine_ring(&sweep->engine, bells, bell_count);
+    return db_rows_error(rows, failure);
+}
+
 /* Agents that are DBOS applications: their messages become workflows, whose results are replies. */
 static enum error duty_bridge(struct sweep *sweep, bool *ret_more, struct failure *failure)
 {
@@ -294,6 +314,7 @@ const struct duty duties[] = {
     {"schedules", 0, duty_schedules},
     {"wake", 0, duty_wake},
     {"deadlines", 0, duty_deadlines},
+    {"withdraw", 0, duty_withdraw},
     {"run", 0, duty_run},
     {"bridge", 0, duty_bridge},
     {"bells", 0, duty_bells},
@@ -312,6 +333,7 @@ const char *const count_names[COUNT__MAX] = {
     [COUNT_EXPIRED] = "expired",
     [COUNT_WOKEN] = "woken",
     [COUNT_CANCELLED] = "cancelled",
+    [COUNT_WITHDRAWN] = "withdrawn",
     [COUNT_RAN] = "workflows run",
     [COUNT_BRIDGED] = "bridged",
     [COUNT_FIRED] = "schedules fired",

@@ -59,8 +59,9 @@ static void wait_for_work(struct bell *bell, int64_t ms)
 static void log_sweep(const struct sweep *sweep)
 {
     static const char *const keys[COUNT__MAX] = {
-        "executors", "recovered", "released", "redelivered", "dead",  "expired", "woken",
-        "cancelled", "ran",       "bridged",  "fired",       "bells", "pruned",  "failed"};
+        "executors", "recovered", "released",  "redelivered", "dead",
+        "expired",   "woken",     "cancelled", "withdrawn",   "ran",
+        "bridged",   "fired",     "bells",     "pruned",      "failed"};
     struct log_field fields[COUNT__MAX];
     unsigned count = 0;
 

@@ -13,7 +13,7 @@
 #include "gateway/schema.h"
 #include "workflow/registry.h"
 
-#define DUTIES_MAX          16
+#define DUTIES_MAX          32
 #define REPEATS_MAX         50 /* of a duty whose batches come back full, before the next has its turn */
 #define ROUNDS_MAX          200  /* of a whole sweep with `all` */
 #define LOG_PATIENCE        3    /* a failure that another try may mend is logged from so many on */

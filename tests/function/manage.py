@@ -66,6 +66,39 @@ def test_cancel_message(db):
     tap.equal(answer["outcome"], "stale", "one in hand cannot be acknowledged any more")
 
 
+def test_cancel_elsewhere(db):
+    """What a DBOS client does is an update of the row, or a delete of all rows; a deadline is one of ours."""
+    cancel = ("update dbos_system.workflow_status set status = 'CANCELLED', owner_xid = null, queue_name = null,"
+              " completed_at = openclaw.now_ms() where workflow_uuid = '{}'")  # fmt: skip
+    db.run("delete from openclaw.ended_carrier")
+    db.register("w1")
+    db.commit(*(message(key, waiter="w1") for key in ("c", "d", "late", "back", "stays")), task("t"))
+    for identity in ("alice:c", "alice:back", "t"):
+        db.run(cancel.format(identity))
+    db.run("delete from dbos_system.operation_outputs where workflow_uuid = 'alice:d'")
+    db.run("delete from dbos_system.workflow_status where workflow_uuid = 'alice:d'")
+    db.run("update dbos_system.workflow_status set workflow_deadline_epoch_ms = 1 where workflow_uuid = 'alice:late'")
+    db.call("workflow_expire")
+    manage(db, "resume", "alice:back")
+    with db.another() as other:
+        other.run("begin")
+        other.run("select from dbos_system.workflow_status where workflow_uuid = 'alice:c' for update")
+        [row] = db.call("carrier_withdraw")
+        tap.equal(row["withdrawn"], 2, "what somebody holds is left for the next sweep")
+        other.run("commit")
+    [row] = db.call("carrier_withdraw")
+    tap.equal((row["withdrawn"], row["bells"]), (1, ["here/w1"]), "which withdraws it, and rings its sender")
+    states = {key: db.inbox(f"alice:{key}")["state"] for key in ("c", "d", "late", "back", "stays")}
+    tap.equal(
+        states,
+        {"c": "withdrawn", "d": "withdrawn", "late": "withdrawn", "back": "ready", "stays": "ready"},
+        "a message goes with its workflow, cancelled, deleted or late; not with one that was resumed",
+    )
+    tap.equal(db.count("openclaw.ended_carrier"), 0, "nothing is left to do")
+    left = db.rows("select message_uuid from dbos_system.notifications where not consumed order by 1")
+    tap.equal([r["message_uuid"] for r in left], ["alice:back", "alice:stays"], "its content is no longer unread")
+
+
 def test_resume(db):
     db.commit(task("r", steps=STEPS[:1]))
     manage(db, "cancel", "r")
@@ -131,7 +164,7 @@ def test_delete(db):
     tap.equal(db.inbox("alice:m9")["state"], "withdrawn", "its message is withdrawn")
 
 
-TESTS = (test_cancel, test_cancel_message, test_resume, test_fork, test_rewind, test_delete)
+TESTS = (test_cancel, test_cancel_message, test_cancel_elsewhere, test_resume, test_fork, test_rewind, test_delete)
 
 with Cluster() as cluster:
     with Database(cluster) as database:

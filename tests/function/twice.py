@@ -229,6 +229,13 @@ def workflow_wake(db):
 
 
 @row
+def carrier_withdraw(db):
+    db.commit(message("m1"))
+    db.run("update dbos_system.workflow_status set status = 'CANCELLED' where workflow_uuid = 'alice:m1'")
+    return lambda: db.call("carrier_withdraw")
+
+
+@row
 def schedule_fire(db):
     db.run(
         "insert into dbos_system.workflow_schedules (schedule_id, schedule_name, workflow_name, schedule,"
@@ -499,6 +506,7 @@ MORE_TABLES = (
     "openclaw.conversation",
     "openclaw.conversation_message",
     "openclaw.credential",
+    "openclaw.ended_carrier",
     "openclaw.heartbeat",
     "openclaw.inbox_depth",
     "openclaw.schedule",

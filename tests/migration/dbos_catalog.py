@@ -50,6 +50,16 @@ ALLOWED = [
         r"^only ours has it$",
         "what a DBOS client sends to a mailbox gets its delivery state here",
     ),
+    (
+        "trigger dbos_system.workflow_status.openclaw_carrier_cancelled",
+        r"^only ours has it$",
+        "a message whose workflow a DBOS client cancels is withdrawn",
+    ),
+    (
+        "trigger dbos_system.workflow_status.openclaw_carrier_deleted",
+        r"^only ours has it$",
+        "a message whose workflow a DBOS client deletes is withdrawn",
+    ),
 ]
 
 

@@ -31,11 +31,11 @@ def recover(bench, scenario, n):
     bench.rig.sweep()
 
 
-def run_scenario(bench, scenario, make_fault, runs=FAULTS_MAX):
-    """At most `runs` faults; a Result."""
+def run_scenario(bench, scenario, make_fault, runs=FAULTS_MAX, stride=1):
+    """At most `runs` faults, every stride-th; a Result."""
     result = Result(scenario.name)
     start = time.monotonic()
-    for n in range(1, runs + 1):
+    for n in range(1, runs + 1, stride):
         fault = make_fault(bench, n)
         process = fault.run(lambda: scenario.attempt(n, fault))
         hit = fault.hit(process)
@@ -80,7 +80,8 @@ def campaign(scenarios, make_fault, what, wanted=()):
             if wanted and kind.name not in wanted:
                 continue
             try:
-                result = run_scenario(bench, kind(bench), make_fault)
+                stride = 1 if wanted else kind.stride
+                result = run_scenario(bench, kind(bench), make_fault, stride=stride)
             except Exception as error:  # the other scenarios still run
                 result = Result(kind.name)
                 result.troubles.append(repr(error))

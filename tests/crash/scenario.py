@@ -145,6 +145,7 @@ class Scenario:
     again(n) is what the client does afterwards, on clean processes."""
 
     name = ""
+    stride = 1  # every so many faults, unless the scenario is asked for by its name
 
     def __init__(self, bench):
         self.bench = bench
@@ -430,6 +431,133 @@ class Provision(Scenario):
         assert row == "1 1", f"{name} and its mailbox: {row}"
 
 
+class Life(AcceptHttp):
+    """An agent's life over HTTP: provisioned, paused, resumed."""
+
+    name = "life-http"
+
+    def __init__(self, bench):
+        super().__init__(bench)
+        if "root" not in self.rig.tokens:
+            answer = self.rig.ctl("principal", "add", "root", "--kind", "operator", "--json")
+            self.rig.tokens["root"] = answer["token"]
+
+    def ask(self, path, key, body, token="root"):
+        """The answer where there is one; what is refused for good is a failure."""
+        headers = {"Idempotency-Key": key, "Prefer": "wait=0"}
+        try:
+            answer = self.rig.http("POST", path, body, self.rig.tokens[token], headers)
+        except LOST:
+            return None
+        if answer.status >= 500:
+            return None
+        assert answer.status in (200, 201, 202), (path, answer.status, answer.body)
+        return answer.json()
+
+    def agent(self, n):
+        return f"{self.name}-{n}"
+
+    def act(self, n):
+        agent = self.agent(n)
+        beat = {"enabled": True, "interval": "2h", "checklist": ["mail"]}
+        body = {"agentId": agent, "persona": "Calm.", "model": "a/b", "heartbeat": beat}
+        answers = [self.ask("/workflows/provision-agent", f"provision-{agent}", body)]
+        for action in ("pause", "resume"):
+            body = {"agentId": agent, "action": action}
+            answers.append(self.ask("/workflows/pause-resume", f"{action}-{agent}", body))
+        return answers
+
+    def finish(self, n, workflows):
+        """The sweeper and the recipient do what is theirs, until these have ended."""
+        listed = ", ".join(f"'{workflow}'" for workflow in workflows)
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        ended = 0
+        while ended < len(workflows):
+            assert time.monotonic() < deadline, f"these do not end: {listed}"
+            self.rig.sweep()
+            self.bench.drain()
+            ended = self.rig.value(
+                "select count(*) from dbos_system.workflow_status"
+                f" where workflow_uuid in ({listed}) and status = 'SUCCESS'"
+            )
+
+    def again(self, n):
+        server = self.rig.server()
+        answers = self.act(n)
+        assert all(answers), "a retry on a clean responder is answered"
+        assert server.end() == 0, server.log()
+        agent = self.agent(n)
+        self.finish(n, [f"root:{verb}-{agent}" for verb in ("provision", "pause", "resume")])
+        row = self.rig.value(
+            "select concat_ws(' ', a.status, a.persona, a.paused is null,"
+            " (select count(*) from dbos_system.workflow_status w where w.name = 'heartbeat'"
+            "  and w.status = 'DELAYED' and w.workflow_uuid like 'heartbeat:' || a.agent_id || ':%'),"
+            " (select count(*) from openclaw.audit u where u.subject = a.agent_id and u.act = 'agent.set'))"
+            f" from openclaw.agent a where a.agent_id = '{agent}'"
+        )
+        assert row == "active Calm. t 1 3", f"{agent}: {row}"
+        # what is planned for two hours from now has no end for the checker to see
+        self.rig.execute(
+            f"select * from openclaw.agent_change('root', '{agent}', '{{\"heartbeat\":null}}', null)"
+        )
+
+
+class Ask(Life):
+    """POST /chat and /workflows/heartbeat: questions that a workflow asks."""
+
+    name = "ask-http"
+
+    def act(self, n):
+        chat = {"agentId": "bob", "conversationId": self.key(n), "message": "hello"}
+        return [
+            self.ask("/chat", f"chat-{self.key(n)}", chat, "alice"),
+            self.ask("/workflows/heartbeat", f"beat-{self.key(n)}", {"agentId": "bob"}),
+        ]
+
+    def again(self, n):
+        server = self.rig.server()
+        answers = self.act(n)
+        assert all(answers), "a retry on a clean responder is answered"
+        assert server.end() == 0, server.log()
+        self.judge(n)
+
+    def judge(self, n):
+        self.finish(n, [f"alice:chat-{self.key(n)}", f"root:beat-{self.key(n)}"])
+        row = self.rig.value(
+            "select concat_ws(' ',"
+            " (select string_agg(m.role || ':' || m.content, ',' order by m.position)"
+            f"  from openclaw.conversation_message m where m.conversation_id = '{self.key(n)}'),"
+            " (select string_agg(h.status || ':' || (h.response ->> 0), ',') from openclaw.heartbeat h"
+            f"  where h.workflow_uuid = 'root:beat-{self.key(n)}'),"
+            " (select count(*) from openclaw.inbox i where i.message_uuid similar to"
+            f"  '(alice:chat|root:beat)-{self.key(n)}-_'))"
+        )
+        assert row == "user:hello,assistant:heard completed:heard 2", f"{self.key(n)}: {row}"
+
+
+class AskSweep(Ask):
+    """The sweeper carries such questions on: one that was answered, one that is yet to be asked."""
+
+    name = "ask-sweep"
+    stride = 7  # of 150 points, in minutes
+
+    def attempt(self, n, fault):
+        server = self.rig.server()
+        assert all(super().act(n)), "a clean responder answers"
+        self.rig.sweep()
+        self.bench.drain()
+        chat = {"agentId": "bob", "conversationId": f"late-{n}", "message": "hello"}
+        assert self.ask("/chat", f"late-{n}", chat, "alice")
+        assert server.end() == 0, server.log()
+        process = self.rig.spawn("openclaw-gateway-sweeper", "--once", fault=fault)
+        process.wait(30)
+        return process
+
+    def again(self, n):
+        self.finish(n, [f"alice:late-{n}"])
+        self.judge(n)
+
+
 class Sweep(Scenario):
     """The sweeper itself: an enqueued, a lost, an expired, a leased, a parked one."""
 
@@ -472,5 +600,5 @@ class Sweep(Scenario):
 
 SCENARIOS = (
     AcceptHttp, AcceptWs, Deliver, Acknowledge, Stream, Refuse, InboxHttp, SettleHttp, SettleWs,
-    Provision, Sweep,
+    Provision, Life, Ask, AskSweep, Sweep,
 )  # fmt: skip

@@ -78,6 +78,7 @@ static enum error list_call(struct ctl *ctl, struct db_call *call, struct failur
     db_add_null(call); /* after this time */
     db_add_null(call); /* and id */
     db_add_int(call, limit);
+    db_add_null(call); /* attributes */
     return OK;
 }
 

@@ -1,13 +1,35 @@
 /* SPDX-License-Identifier: MIT
  *
- * POST /workflows/:id/cancel, resume, fork, restart, rewind, and DELETE /workflows/:id. What is
- * somebody else's does not exist.
+ * POST /workflows/:id/cancel, resume, recover, fork, restart, rewind, and DELETE /workflows/:id.
+ * What is somebody else's does not exist.
  */
 #include "gateway/manage.h"
 #include "gateway/message.h"
 #include "http/handler.h"
 
 #define STEP_MAX INT32_MAX
+
+/* {startStep?,newId?,version?,queue?}: the same as the query says; what stands here counts. */
+static enum error read_body(struct http_context *context, struct manage *manage)
+{
+    static const char *const names[] = {"newId", "version", "queue"};
+    struct text *const values[] = {&manage->new_id, &manage->version, &manage->queue};
+    int64_t step;
+    enum error error = body_int(context, context->body, "startStep", manage->step, &step);
+
+    if (error == OK && (step < 0 || step > STEP_MAX))
+        error = failure_set(&context->failure, ERR_INVALID_REQUEST, "startStep is not negative");
+    for (size_t i = 0; error == OK && i < sizeof(names) / sizeof(names[0]); i++) {
+        struct text value;
+
+        error = body_text(context, context->body, names[i], &value);
+        if (error == OK && value.data != NULL)
+            *values[i] = value;
+    }
+    if (error == OK)
+        manage->step = step;
+    return error;
+}
 
 enum error handle_workflow_manage(struct http_context *context)
 {
@@ -29,6 +51,8 @@ enum error handle_workflow_manage(struct http_context *context)
     enum error error =
         request_query_int(request, "step", 0, STEP_MAX, 0, &context->failure, &manage.step);
 
+    if (error == OK && context->body != NULL)
+        error = read_body(context, &manage);
     if (error != OK)
         return error;
     if (manage.new_id.data && !text_is_workflow_id(manage.new_id))
@@ -37,6 +61,8 @@ enum error handle_workflow_manage(struct http_context *context)
         manage.new_id = message_workflow_id(context->arena, &context->principal, manage.new_id);
     if (request->method == HTTP_POST)
         manage.verb = arena_text(context->arena, request->segments[2]).data;
+    if (text_is(text_of(manage.verb), "recover"))
+        manage.verb = "resume"; /* from its last checkpoint, whoever held it */
     if (!text_is_workflow_id(manage.id))
         return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such workflow");
     manage_call(&call, context->arena, &context->server->engine, &manage);

@@ -12,8 +12,11 @@
 #include "gateway/message.h"
 #include "http/payload.h"
 
-#define LIST_LIMIT_DEFAULT 50
-#define LIST_LIMIT_MAX     500
+#define LIST_LIMIT_DEFAULT  50
+#define LIST_LIMIT_MAX      500
+#define ATTRIBUTE_MAX       256 /* bytes */
+#define PARTS_LIMIT_DEFAULT 500
+#define PARTS_LIMIT_MAX     1000
 
 /* Columns of workflow_get.sql. */
 enum {
@@ -136,15 +139,19 @@ enum error handle_workflow_get(struct http_context *context)
 /* ---- the parts of one workflow ----------------------------------------------------------------
  */
 
-/* Runs `statement` for the workflow of the path, if its principal may see it. */
+/* Runs `statement` for a page of the workflow of the path, if its principal may see it. */
 static enum error run_for_workflow(struct http_context *context, enum statement statement,
-                                   struct text *ret_id, struct db_rows **ret_rows)
+                                   struct text *ret_id, int64_t *ret_limit,
+                                   struct db_rows **ret_rows)
 {
     struct text id = wanted_id(context);
     struct db_rows *owner;
     struct db_call call;
-    enum error error;
+    enum error error = request_query_int(context->request, "limit", 1, PARTS_LIMIT_MAX,
+                                         PARTS_LIMIT_DEFAULT, &context->failure, ret_limit);
 
+    if (error != OK)
+        return error;
     if (id.data == NULL)
         return not_found(context, context->params[0]);
     db_call_init(&call, context->arena, STATEMENT_WORKFLOW_OWNER);
@@ -156,12 +163,17 @@ static enum error run_for_workflow(struct http_context *context, enum statement 
         return not_found(context, context->params[0]);
     db_call_init(&call, context->arena, statement);
     db_add_text(&call, id);
+    error = handler_add_cursor(context, &call);
+    if (error != OK)
+        return error;
+    db_add_int(&call, *ret_limit + 1);
     *ret_id = id;
     return handler_run(context, &call, ret_rows);
 }
 
 static enum error write_list(struct http_context *context, struct text id, const char *name,
-                             struct document *list, const struct db_rows *rows)
+                             struct document *list, struct document *next,
+                             const struct db_rows *rows)
 {
     struct document *answer = document_object(context->arena);
     enum error error = db_rows_error(rows, &context->failure);
@@ -170,6 +182,7 @@ static enum error write_list(struct http_context *context, struct text id, const
         return error;
     document_put_text(answer, "workflowUuid", id);
     document_put(answer, name, list);
+    document_put(answer, "nextCursor", next);
     response_json(context->response, 200, answer);
     return OK;
 }
@@ -177,13 +190,19 @@ static enum error write_list(struct http_context *context, struct text id, const
 enum error handle_workflow_steps(struct http_context *context)
 {
     struct document *steps = document_array(context->arena);
+    struct document *next = document_null(context->arena);
     struct db_rows *rows;
     struct text id;
-    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_STEPS, &id, &rows);
+    int64_t limit;
+    size_t count;
+    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_STEP_PAGE, &id, &limit, &rows);
 
     if (error != OK)
         return error;
-    for (size_t row = 0; row < db_rows_count(rows); row++) {
+    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
+    if (db_rows_count(rows) > count)
+        next = handler_cursor(context, db_int(rows, count - 1, 0), TEXT_LITERAL(""));
+    for (size_t row = 0; row < count; row++) {
         struct document *step = document_object(context->arena);
         struct text serialization = db_text(rows, row, 7);
 
@@ -198,19 +217,25 @@ enum error handle_workflow_steps(struct http_context *context)
         document_put(step, "completedAt", handler_time(context, rows, row, 6));
         document_append(steps, step);
     }
-    return write_list(context, id, "steps", steps, rows);
+    return write_list(context, id, "steps", steps, next, rows);
 }
 
 enum error handle_workflow_events(struct http_context *context)
 {
     struct document *events = document_array(context->arena);
+    struct document *next = document_null(context->arena);
     struct db_rows *rows;
     struct text id;
-    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_EVENTS, &id, &rows);
+    int64_t limit;
+    size_t count;
+    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_EVENT_PAGE, &id, &limit, &rows);
 
     if (error != OK)
         return error;
-    for (size_t row = 0; row < db_rows_count(rows); row++) {
+    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
+    if (db_rows_count(rows) > count)
+        next = handler_cursor(context, db_int(rows, count - 1, 0), db_text(rows, count - 1, 1));
+    for (size_t row = 0; row < count; row++) {
         struct document *event = document_object(context->arena);
 
         document_put_int(event, "stepId", db_int(rows, row, 0));
@@ -219,7 +244,7 @@ enum error handle_workflow_events(struct http_context *context)
                      payload_value(context->arena, db_text(rows, row, 3), db_text(rows, row, 2)));
         document_append(events, event);
     }
-    return write_list(context, id, "events", events, rows);
+    return write_list(context, id, "events", events, next, rows);
 }
 
 /* ---- the list -----------------------------------------------------------------------------------
@@ -257,6 +282,27 @@ static enum error add_times(struct http_context *context, struct db_call *call)
         else
             db_add_int(call, ms);
     }
+    return OK;
+}
+
+/* "name:value", a string among the workflow's attributes. */
+static enum error add_attribute(struct http_context *context, struct db_call *call)
+{
+    struct text wanted = request_query(context->request, "attribute");
+    const char *colon = wanted.len > 0 ? memchr(wanted.data, ':', wanted.len) : NULL;
+    struct document *object = document_object(context->arena);
+    struct text name;
+
+    if (wanted.data == NULL) {
+        db_add_null(call);
+        return OK;
+    }
+    if (colon == NULL || colon == wanted.data || wanted.len > ATTRIBUTE_MAX)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "attribute is name:value");
+    name = arena_text(context->arena, (struct text){wanted.data, (size_t)(colon - wanted.data)});
+    document_put_text(object, name.data,
+                      (struct text){colon + 1, wanted.len - (size_t)(colon + 1 - wanted.data)});
+    db_add_text(call, document_text(context->arena, object));
     return OK;
 }
 
@@ -327,6 +373,9 @@ enum error handle_workflow_list(struct http_context *context)
     if (error != OK)
         return error;
     db_add_int(&call, limit + 1); /* one more tells whether there is a next page */
+    error = add_attribute(context, &call);
+    if (error != OK)
+        return error;
     error = handler_run(context, &call, &rows);
     if (error != OK)
         return error;

@@ -25,7 +25,7 @@ const struct http_route http_routes[] = {
      handle_message_batch},
 
     {HTTP_GET, "/workflows", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
-     "status name queue since until cursor limit", handle_workflow_list},
+     "status name queue since until attribute cursor limit", handle_workflow_list},
     {HTTP_POST, "/workflows/provision-agent", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
      handle_agent_provision},
     {HTTP_POST, "/workflows/heartbeat", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
@@ -36,15 +36,17 @@ const struct http_route http_routes[] = {
      handle_workflow_get},
     {HTTP_POST, "/workflows/:name", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_JSON, NULL,
      handle_workflow_start},
-    {HTTP_GET, "/workflows/:id/steps", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
-     handle_workflow_steps},
-    {HTTP_GET, "/workflows/:id/events", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
-     handle_workflow_events},
+    {HTTP_GET, "/workflows/:id/steps", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
+     "cursor limit", handle_workflow_steps},
+    {HTTP_GET, "/workflows/:id/events", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
+     "cursor limit", handle_workflow_events},
     {HTTP_POST, "/workflows/:id/cancel", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
      "children", handle_workflow_manage},
     {HTTP_POST, "/workflows/:id/resume", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
      "queue", handle_workflow_manage},
-    {HTTP_POST, "/workflows/:id/fork", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
+    {HTTP_POST, "/workflows/:id/recover", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, NULL,
+     handle_workflow_manage},
+    {HTTP_POST, "/workflows/:id/fork", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_OPTIONAL,
      "step newId version queue", handle_workflow_manage},
     {HTTP_POST, "/workflows/:id/restart", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
      "newId version queue", handle_workflow_manage},
@@ -210,7 +212,8 @@ static enum error take_body(struct http_context *context, const struct http_rout
     bool is_media = request_is_media(request, "application/json", "+json");
     enum error error;
 
-    if (route->body == BODY_NONE)
+    if (route->body == BODY_NONE ||
+        (route->body == BODY_OPTIONAL && request->content_type.len == 0))
         return OK;
     if (!is_media &&
         !(route->body == BODY_BATCH && request_is_media(request, "application/x-ndjson", NULL)))

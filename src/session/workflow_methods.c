@@ -157,7 +157,7 @@ static const struct operation_kind events_allowed_kind = {"workflow.events.allow
 /* ---- list
  * ---------------------------------------------------------------------------------------- */
 
-/* Parameters: statuses, name, queue, since, until, principal, and after which row; the limit. */
+/* Parameters: statuses, name, queue, since, until, principal, and after which row; the limit; attributes. */
 static bool list_call(struct session *session, struct operation *operation,
                       struct db_call *ret_call)
 {
@@ -179,6 +179,7 @@ static bool list_call(struct session *session, struct operation *operation,
     db_add_null(ret_call);
     db_add_null(ret_call);
     db_add_int(ret_call, asked->limit);
+    db_add_null(ret_call);
     return true;
 }
 

@@ -86,6 +86,49 @@ def foreign(gateway, http, root):
     tap.equal(got["broken"]["output"], "{", "what is broken is shown as it is")
 
 
+def parts(gateway, http, alice):
+    """Steps and events in pages; the attributes; a fork told by a body."""
+    steps, cursor = [], ""
+    while cursor is not None and len(steps) < 9:
+        query = "?limit=2" + (f"&cursor={cursor}" if cursor else "")
+        body = http.get(f"/workflows/m1/steps{query}", token=alice).json()
+        steps += [s["stepId"] for s in body["steps"]]
+        cursor = body["nextCursor"]
+    tap.equal(steps, [0, 1, 2], "the steps in pages")
+    whole = http.get("/workflows/m1/events", token=alice).json()
+    tap.equal(whole["nextCursor"], None, "few events are one page")
+    events, cursor = [], ""
+    while cursor is not None and len(events) < 9:
+        query = "?limit=1" + (f"&cursor={cursor}" if cursor else "")
+        body = http.get(f"/workflows/m1/events{query}", token=alice).json()
+        events += body["events"]
+        cursor = body["nextCursor"]
+    tap.equal(events, whole["events"], "the events in pages")
+    gateway.execute(
+        """update dbos_system.workflow_status set attributes = '{"team":"a:b"}' where workflow_uuid = 'alice:m1';"""
+    )
+    found = http.get("/workflows?attribute=team:a:b", token=alice).json()["workflows"]
+    tap.equal([w["workflowUuid"] for w in found], ["alice:m1"], "by attribute")
+    tap.equal(http.get("/workflows?attribute=team:c", token=alice).json()["workflows"], [], "another value")
+    tap.equal(code_of(http.get("/workflows?attribute=team", token=alice)), (400, "INVALID_REQUEST"), "no value")
+
+
+def managing(http, root):
+    body = {"input": {"to": "bob", "name": "Bob", "delayMs": 60000}}
+    http.post("/workflows/delayedGreeting", body, {"Idempotency-Key": "f1"}, token=root)
+    http.send("POST", "/workflows/root:f1/cancel", token=root)
+    answer = http.post("/workflows/root:f1/fork", {"startStep": 1, "newId": "f2"}, token=root)
+    tap.equal((answer.status, answer.json()["workflowUuid"]), (200, "root:f2"), "a fork told by a body")
+    steps = http.get("/workflows/root:f2/steps", token=root).json()["steps"]
+    tap.equal([s["stepId"] for s in steps], [0], "from that step on")
+    answer = http.post("/workflows/root:f1/fork", {"startStep": -1}, token=root)
+    tap.equal(code_of(answer), (400, "INVALID_REQUEST"), "a step that is none")
+    answer = http.send("POST", "/workflows/root:f1/recover", token=root)
+    tap.equal((answer.status, answer.json()["status"]), (200, "ENQUEUED"), "recovered")
+    for name in ("f1", "f2"):
+        http.send("POST", f"/workflows/root:{name}/cancel", token=root)
+
+
 def listing(gateway, http, alice, root):
     gateway.execute(
         "insert into dbos_system.workflow_status (workflow_uuid, status, name, authenticated_user,"
@@ -203,6 +246,8 @@ def main():
         with Responder(gateway.cluster, {"HTTP_THREADS": 8}) as http:
             reading(gateway, http, alice, bob, root)
             foreign(gateway, http, root)
+            parts(gateway, http, alice)
+            managing(http, root)
             listing(gateway, http, alice, root)
             starting(gateway, http, alice, root)
             greeting(gateway, http, root)

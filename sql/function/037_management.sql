@@ -323,7 +323,9 @@ $$;
 -- All of it by name, for the programs: cancel, resume, fork, restart (a fork of the whole), rewind,
 -- delete. Says which workflow there is now, and how many were changed. For somebody else's workflow
 -- than p_principal's (null: anybody's) it says that there is none. A change is in the audit, as p_by's.
--- Locks: as the function of that name.
+-- p_new_id is the new workflow's, and one id for all calls of the same request: a request that was
+-- carried out is not carried out again, whatever became of the workflow since.
+-- Locks: the advisory lock of the request, then as the function of that name.
 create or replace function openclaw.workflow_manage(
   p_principal text,
   p_verb text,
@@ -347,6 +349,26 @@ declare
   v_bells text[] := '{}';
   v_is_repeat boolean := false;
 begin
+  if p_verb in ('resume', 'rewind', 'delete') and p_new_id is not null then
+    perform pg_advisory_xact_lock(hashtextextended('openclaw.manage:' || p_new_id, 0));
+    select (a.detail ->> 'changed')::bigint
+    into v_changed
+    from openclaw.audit a
+    where a.detail ? 'request'
+      and a.detail ->> 'request' = p_new_id
+      and a.act = 'workflow.' || p_verb
+      and a.subject = p_id
+      and a.principal_id = p_by;
+    if found then
+      return query
+      select
+        p_id, coalesce((select s.status from dbos_system.workflow_status s where s.workflow_uuid = p_id), 'DELETED'),
+        v_changed, v_bells;
+      return;
+    end if;
+    v_changed := 1;
+  end if;
+
   if not exists (
     select
     from dbos_system.workflow_status s
@@ -391,7 +413,10 @@ begin
 
   if v_changed > 0 and not v_is_repeat then
     insert into openclaw.audit (principal_id, act, subject, detail)
-    values (p_by, 'workflow.' || p_verb, p_id, jsonb_build_object('workflowId', v_id, 'changed', v_changed));
+    values (
+      p_by, 'workflow.' || p_verb, p_id,
+      jsonb_strip_nulls(jsonb_build_object('workflowId', v_id, 'changed', v_changed, 'request', p_new_id))
+    );
   end if;
 
   return query

@@ -32,8 +32,10 @@ static enum error run(struct ctl *ctl, const char *verb, struct failure *failure
         return failure_set(failure, ERR_INVALID_ID, "that is no workflow id");
     engine_init(&engine, &ctl->options, workflow_definitions, EXECUTOR_CTL);
     manage_call(&call, ctl->arena, &engine, &manage);
-    if ((error = db_run(ctl->db, &call, failure, &rows)) != OK ||
-        (error = manage_result(&engine, ctl->arena, rows, failure, &answer)) != OK)
+    do
+        error = db_run(ctl->db, &call, failure, &rows);
+    while (error == ERR_IN_DOUBT); /* the same request: it is carried out once */
+    if (error != OK || (error = manage_result(&engine, ctl->arena, rows, failure, &answer)) != OK)
         return error;
     ctl_print_object(ctl, answer);
     return OK;

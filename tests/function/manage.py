@@ -148,6 +148,36 @@ def test_rewind(db):
         manage(db, "rewind", "o", step=-1)
 
 
+def test_in_doubt(db):
+    """The answer was lost: the same call again says the same, whatever became of the workflow since."""
+    db.commit(task("d", status="SUCCESS", output="1", steps=STEPS))
+    first = manage(db, "rewind", "d", step=1, new_id="request-1")
+    again = manage(db, "rewind", "d", step=1, new_id="request-1")
+    tap.equal(again, first, "rewound once more while it waits")
+    db.run("update dbos_system.workflow_status set status = 'SUCCESS', completed_at = 1 where workflow_uuid = 'd'")
+    steps = db.count("dbos_system.operation_outputs", "workflow_uuid = 'd'")
+    again = manage(db, "rewind", "d", step=0, new_id="request-1")
+    tap.equal(
+        (again["status"], db.count("dbos_system.operation_outputs", "workflow_uuid = 'd'")),
+        ("SUCCESS", steps),
+        "and after it has ended anew",
+    )
+    delete = ("select status from openclaw.workflow_manage(null, 'delete', 'd', 0, 'request-2', null, null, false,"
+              " 'openclaw-gateway', '{}')").format(db.value("select principal_id from openclaw.audit where subject = 'd'"))  # fmt: skip
+    with db.another() as other:
+        db.run("begin")
+        db.run(delete)
+        other.session.send(delete)
+        other.waits_for_lock()
+        db.run("commit")
+        tap.ok("DELETED" in other.session.finish(), "who asks again too early waits for the first")
+    tap.equal(manage(db, "delete", "d", new_id="request-2")["status"], "DELETED", "deleted")
+    with tap.raises(SqlError, "another request finds it gone", sqlstate="OC002"):
+        manage(db, "delete", "d", new_id="request-3")
+    acts = [r["act"] for r in db.rows("select act from openclaw.audit where subject = 'd' order by audit_id")]
+    tap.equal(acts, ["workflow.rewind", "workflow.delete"], "each is in the audit once")
+
+
 def test_delete(db):
     family(db)
     db.commit(task("o", status="SUCCESS", output="1", steps=STEPS, events=EVENTS))
@@ -164,7 +194,7 @@ def test_delete(db):
     tap.equal(db.inbox("alice:m9")["state"], "withdrawn", "its message is withdrawn")
 
 
-TESTS = (test_cancel, test_cancel_message, test_cancel_elsewhere, test_resume, test_fork, test_rewind, test_delete)
+TESTS = (test_cancel, test_cancel_message, test_cancel_elsewhere, test_resume, test_fork, test_rewind, test_in_doubt, test_delete)
 
 with Cluster() as cluster:
     with Database(cluster) as database:

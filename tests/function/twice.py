@@ -297,12 +297,22 @@ def workflow_manage__restart(db):
 
 @row
 def workflow_manage__rewind(db):
-    return manages(db, "rewind", again="OC005")  # it has not ended any more
+    return manages(db, "rewind", new_id="request-1")
+
+
+@row
+def workflow_manage__rewind_anew(db):
+    return manages(db, "rewind", again="OC005")  # another request: it has not ended any more
 
 
 @row
 def workflow_manage__delete(db):
-    return manages(db, "delete", again="OC002")  # it is gone
+    return manages(db, "delete", new_id="request-1")
+
+
+@row
+def workflow_manage__delete_anew(db):
+    return manages(db, "delete", again="OC002")  # another request: it is gone
 
 
 def awaits(db, kind, target, key):

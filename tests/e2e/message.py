@@ -186,6 +186,40 @@ def check_front(tap, stack):
         tap.equal(client.request("health")["ok"], True, "and the token beside it counts")
 
 
+def check_front_alone(tap, stack):
+    """With nobody behind it the web server tells clients to come again, and when."""
+    for service in ("keeper", "http", "websocketd"):
+        stack.stop_service(service)
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    for method, path, headers in (("GET", "/health", {}), ("POST", "/messages", {}), ("GET", "/", upgrade)):
+        status, body, got = stack.http(
+            method, path, {"to": "bob", "content": "x"} if method == "POST" else None, headers=headers
+        )
+        tap.equal(
+            (status, got["Content-Type"], body["code"], int(got["Retry-After"] or 0) > 0),
+            (503, "application/problem+json", "UNAVAILABLE", True),
+            f"nobody behind it: {method} {path} {'as WebSocket' if headers else ''}",
+        )
+    status, body, got = stack.http("GET", "/workflows?name=%ff")
+    tap.equal((status, got["Retry-After"]), (400, None), "what is wrong stays wrong: no Retry-After")
+    for service in ("http", "websocketd", "keeper"):
+        stack.start_service(service)
+
+    def is_back():
+        try:
+            stack.socket().close()
+        except (OSError, websocket.WebSocketException):
+            return False
+        return stack.http("GET", "/health")[0] == 200
+
+    wait(is_back, "the gateway is back", 60)
+
+
 def check_secrets(tap, stack):
     url_token = "ocg_in_the_url_0123456789"
     try:
@@ -216,6 +250,7 @@ def main():
             check_waiting(tap, stack, bob)
         check_access(tap, stack)
         check_front(tap, stack)
+        check_front_alone(tap, stack)
         check_secrets(tap, stack)
     return tap.done()
 

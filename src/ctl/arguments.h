@@ -37,10 +37,24 @@ enum flag {
     FLAG_DBOS_QUEUE,
     FLAG_DBOS_WORKFLOW,
     FLAG_APPLICATION,
+    FLAG_NO_BRIDGE,
+    FLAG_HELP,
+    FLAG_WATCH,
+    FLAG_INTERVAL,
+    FLAG_FROM,
+    FLAG_KEY,
+    FLAG_AS_JSON,
+    FLAG_DELAY,
+    FLAG_TTL,
+    FLAG_PRIORITY,
+    FLAG_WAIT,
+    FLAG_REASON,
     FLAG_OLDER_THAN,
+    FLAG_ALL,
+    FLAG_TOKEN,
     FLAG__MAX
 };
-#define TAKES(flag) (1u << (flag))
+#define TAKES(flag) (UINT64_C(1) << (flag))
 
 struct flag_row {
     const char *name;  /* "--limit" */

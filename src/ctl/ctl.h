@@ -14,6 +14,7 @@
 #include "base/option.h"
 #include "ctl/arguments.h"
 #include "db/db.h"
+#include "gateway/principal.h"
 
 struct ctl {
     struct options options;
@@ -27,25 +28,47 @@ struct ctl {
 struct verb {
     const char *words[2]; /* "agent", "add"; the second may be NULL */
     const char *operands; /* as the usage shows them */
-    unsigned operand_count;
-    unsigned flags; /* TAKES(…), FLAG_JSON apart, which all take */
-    const char *summary;
+    unsigned operands_min, operands_max;
+    uint64_t flags;      /* TAKES(…), --json and --help apart, which all take */
+    const char *summary; /* NULL: an older name of another one, which the usage does not show */
     enum error (*run)(struct ctl *ctl, struct failure *failure);
 };
 
-/* Writes the usage text and returns it; it lives as long as `out`. */
-const char *verb_usage(struct buffer *out);
+/* Writes the usage text and returns it; it lives as long as `out`. With operands only that of the
+ * verbs which begin so; all where there are none. */
+const char *verb_usage(const struct arguments *arguments, struct buffer *out);
 /* Takes the verb's words off the operands, and checks what is left and the flags. */
 enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
                      struct failure *failure) MUST_CHECK;
 
+/* What the verbs do. */
+enum error ctl_prune(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_migrate(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_add(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_set(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_agent_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
-enum error ctl_agent_rotate(struct ctl *ctl, struct failure *failure) MUST_CHECK;
-enum error ctl_agent_revoke(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_agent_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_agent_pause(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_agent_remove(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_agent_resume(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_principal_add(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_principal_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_token_add(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_token_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_token_rotate(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_token_revoke(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_audit_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_message_send(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_message_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_message_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_message_tail(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_redrive(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_dead_purge(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_inbox_stats(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_session_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_queue_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_steps(struct ctl *ctl, struct failure *failure) MUST_CHECK;
@@ -56,15 +79,45 @@ enum error ctl_workflow_fork(struct ctl *ctl, struct failure *failure) MUST_CHEC
 enum error ctl_workflow_restart(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_rewind(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_delete(struct ctl *ctl, struct failure *failure) MUST_CHECK;
-enum error ctl_dead_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
-enum error ctl_dead_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
-enum error ctl_dead_redrive(struct ctl *ctl, struct failure *failure) MUST_CHECK;
-enum error ctl_dead_purge(struct ctl *ctl, struct failure *failure) MUST_CHECK;
-enum error ctl_prune(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_doctor(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 
-/* Who runs this program, for the audit: "os:NAME". */
+/* Who runs this program, for the audit: "os:NAME". Whoever may run it against this database may do
+ * everything. */
 const char *ctl_who(struct arena *arena);
+struct principal ctl_principal(struct ctl *ctl);
+
+/* Adds a row to the audit, in the transaction of the act itself. */
+void ctl_call_audit(struct db_call *call, struct arena *arena, const char *act,
+                    const char *subject);
+
+/* ---- token.c ------------------------------------------------------------------------------------
+ */
+
+#define SCOPES_MAX 16
+
+struct scopes {
+    struct text names[SCOPES_MAX];
+    size_t count;
+};
+enum error ctl_scopes_parse(const char *list, struct scopes *ret_scopes,
+                            struct failure *failure) MUST_CHECK;
+
+/* The first token of a principal, and what makes that in the same transaction. */
+struct token_request {
+    const char *principal;
+    const char *act;              /* for the audit */
+    struct db_call *const *calls; /* what comes first, in this order */
+    size_t call_count;
+};
+/* Does it all or nothing, and prints the token. --expires is read here. */
+enum error ctl_give_token(struct ctl *ctl, const struct token_request *request,
+                          struct failure *failure) MUST_CHECK;
+/* What a principal may be called. Errors: INVALID_ID. */
+enum error ctl_principal_name(const char *name, struct failure *failure) MUST_CHECK;
+enum error ctl_principal_must_be_new(struct ctl *ctl, const char *name,
+                                     struct failure *failure) MUST_CHECK;
+enum error ctl_principal_must_exist(struct ctl *ctl, const char *name,
+                                    struct failure *failure) MUST_CHECK;
 
 /* ---- output.c ---------------------------------------------------------------------------------
  */
@@ -73,6 +126,43 @@ struct column {
     const char *key; /* of the rows' objects */
     const char *heading;
 };
+
+/* How a column of an answer becomes a member of an object, and perhaps a column of a table. */
+struct field {
+    const char *key;
+    const char *heading; /* NULL: not in the table */
+    enum { FIELD_TEXT, FIELD_INT, FIELD_BOOL, FIELD_TIME, FIELD_AGE, FIELD_TEXTS, FIELD_JSON } kind;
+};
+struct document *ctl_row_document(const struct ctl *ctl, struct db_rows *rows, size_t row,
+                                  const struct field *fields, unsigned count);
+/* Runs the call and prints its rows, column for column as `fields` has them. */
+enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char *name,
+                        const struct field *fields, unsigned count,
+                        struct failure *failure) MUST_CHECK;
+#define FIELD_COUNT(fields) ((unsigned)(sizeof(fields) / sizeof((fields)[0])))
+/* One row of a table whose widths are not known before: for what goes on and on. With --json one
+ * object a line. */
+void ctl_print_line(const struct ctl *ctl, struct document *object, const struct column *columns,
+                    const unsigned *widths, unsigned column_count);
+
+/* --limit: 1 to 1000, 50 where it is not given. */
+enum error ctl_limit(const struct ctl *ctl, int64_t *ret_limit, struct failure *failure) MUST_CHECK;
+/* A flag that is a time: its milliseconds, or `otherwise` where it is not given. */
+enum error ctl_duration(const struct ctl *ctl, enum flag flag, int64_t otherwise, int64_t *ret_ms,
+                        struct failure *failure) MUST_CHECK;
+/* A flag, or NULL, as a parameter; a flag that is an agent's or a principal's name. */
+enum error ctl_add_name(const struct ctl *ctl, struct db_call *call, enum flag flag,
+                        struct failure *failure) MUST_CHECK;
+/* DB_INT_NULL is null. */
+static inline void ctl_add_int(struct db_call *call, int64_t value)
+{
+    if (value == DB_INT_NULL)
+        db_add_null(call);
+    else
+        db_add_int(call, value);
+}
+/* A value as a client stored it: JSON where it is that, else its text; NULL where there is none. */
+struct document *ctl_value(const struct ctl *ctl, struct text text);
 
 /* Prints {"<name>": rows} as JSON, or the rows' `columns` as a table, without headings where the
  * first is empty. */

@@ -3,12 +3,16 @@
  * gatewayctl: the operator's program. What it can do is the table in verbs.c.
  */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "ctl/ctl.h"
 
-#define USAGE_MAX 16384
+#define USAGE_MAX   65536
+#define WATCH_MS    2000
+#define WATCH_RETRY 1000 /* ms, while the database is away */
 
 static int finish(const struct ctl *ctl, const struct failure *failure)
 {
@@ -30,26 +34,64 @@ static int finish(const struct ctl *ctl, const struct failure *failure)
     return error_exit_code(failure->error);
 }
 
+/* Again and again, until interrupted: on a terminal in place of the last one. What another try may
+ * mend does not end it. */
+static enum error watch(struct ctl *ctl, const struct verb *verb, struct failure *failure)
+{
+    bool terminal = isatty(STDOUT_FILENO) && !ctl->json;
+    int64_t pause_ms;
+    enum error error = ctl_duration(ctl, FLAG_INTERVAL, WATCH_MS, &pause_ms, failure);
+
+    if (error != OK)
+        return error;
+    for (;;) {
+        if (terminal)
+            fputs("\033[H\033[2J", stdout);
+        error = verb->run(ctl, failure);
+        if (error != OK && error_retry(error) == RETRY_NEVER)
+            return error;
+        if (error != OK)
+            fprintf(stderr, "gatewayctl: %s: %s; trying again\n", error_phrase(error),
+                    failure->detail);
+        else if (!terminal && !ctl->json)
+            putchar('\n');
+        if (fflush(stdout) != 0)
+            return failure_set(failure, ERR_IO, "the answer could not be written");
+        arena_reset(ctl->arena);
+        clock_sleep_ms(error != OK ? WATCH_RETRY : pause_ms > 0 ? pause_ms : 1);
+    }
+}
+
+static enum error run_verb(struct ctl *ctl, struct failure *failure)
+{
+    const struct verb *verb = NULL;
+    enum error error = verb_find(&ctl->arguments, &verb, failure);
+
+    if (error != OK)
+        return error;
+    db_configure(&ctl->options);
+    ctl->db = db_new(DB_POOLED);
+    return ctl_flag(ctl, FLAG_WATCH) ? watch(ctl, verb, failure) : verb->run(ctl, failure);
+}
+
 int main(int argc, char **argv)
 {
     struct ctl ctl = {.json = false};
     struct buffer usage;
     struct failure failure = {.error = OK};
-    const struct verb *verb = NULL;
 
     buffer_init(&usage, USAGE_MAX);
     log_open("gatewayctl", LOG_WARN);
-    int first =
-        options_from_arguments(&ctl.options, argc, argv, verb_usage(&usage), db_setting_fault);
+    int first = options_from_arguments(&ctl.options, argc, argv, verb_usage(NULL, &usage),
+                                       db_setting_fault);
     ctl.arena = arena_new();
     failure.error = arguments_parse(&ctl.arguments, argc - first, argv + first, &failure);
     ctl.json = ctl.arguments.flags[FLAG_JSON] != NULL;
-    if (failure.error == OK)
-        failure.error = verb_find(&ctl.arguments, &verb, &failure);
-    if (failure.error == OK) {
-        db_configure(&ctl.options);
-        ctl.db = db_new(DB_POOLED);
-        failure.error = verb->run(&ctl, &failure);
+    if (failure.error == OK && ctl.arguments.flags[FLAG_HELP]) {
+        buffer_clear(&usage);
+        fputs(verb_usage(&ctl.arguments, &usage), stdout);
+    } else if (failure.error == OK) {
+        failure.error = run_verb(&ctl, &failure);
     }
     int code = finish(&ctl, &failure);
     db_free(ctl.db);

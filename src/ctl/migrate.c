@@ -25,7 +25,7 @@
 
 /* What the database has. */
 struct state {
-    bool has_dbos, has_settings, has_list, is_foreign, has_role, may_create;
+    bool has_dbos, has_settings, has_list, is_foreign, has_role, may_create, is_granted;
     int64_t dbos_version;
     struct text dbos_schema, digest; /* as recorded; absent: none */
     struct text role, database;
@@ -142,6 +142,7 @@ static enum error read_state(struct ctl *ctl, struct db *db, struct state *ret_s
     state.has_role = db_bool(rows, 0, 4);
     state.may_create = db_bool(rows, 0, 5);
     state.owner = db_text(rows, 0, 6);
+    state.is_granted = db_bool(rows, 0, 7);
     state.app_role = state.has_role ? role : NULL;
     state.role = db_text(server, 0, 3);
     state.database = db_text(server, 0, 5);
@@ -263,7 +264,7 @@ static struct document *plan(const struct ctl *ctl, const struct state *state)
     if (!text_is(state->digest, schema_digest()))
         add_line(ctl, lines, "create",
                  arena_printf(ctl->arena, "functions %.12s", schema_digest()));
-    if (state->app_role)
+    if (state->app_role && (document_count(lines) > 0 || !state->is_granted))
         add_line(ctl, lines, "grant",
                  arena_printf(ctl->arena, "use of both schemas to %s", state->app_role));
     return lines;

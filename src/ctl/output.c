@@ -129,3 +129,158 @@ struct document *ctl_time(const struct ctl *ctl, struct db_rows *rows, size_t ro
     clock_iso(db_int(rows, row, column), iso);
     return document_from_text(ctl->arena, text_of(iso));
 }
+
+/* ---- from the database's rows -----------------------------------------------------------------
+ */
+
+static const struct document_limits value_limits = {
+    .bytes = 64 << 20, .depth = DOCUMENT_DEPTH_MAX * 4, .values = DOCUMENT_VALUES_MAX * 50};
+
+struct document *ctl_value(const struct ctl *ctl, struct text text)
+{
+    struct document *parsed;
+
+    if (!text.data)
+        return NULL;
+    if (document_parse(ctl->arena, text, &value_limits, NULL, &parsed) == OK)
+        return parsed;
+    return document_from_text(ctl->arena, text);
+}
+
+static struct document *texts(const struct ctl *ctl, struct db_rows *rows, size_t row,
+                              unsigned column)
+{
+    struct document *list = document_array(ctl->arena);
+    size_t count;
+
+    if (db_is_null(rows, row, column))
+        return document_null(ctl->arena);
+    struct text *elements = db_texts(rows, row, column, &count);
+    for (size_t i = 0; i < count; i++)
+        document_append(list, document_from_text(ctl->arena, elements[i]));
+    return list;
+}
+
+/* For people: "42 s", "3 h 20 min"; with --json the milliseconds. */
+static struct document *age(const struct ctl *ctl, int64_t ms)
+{
+    long long seconds = (long long)(ms / 1000);
+    const char *text;
+
+    if (ctl->json)
+        return document_from_int(ctl->arena, ms);
+    if (seconds < 60)
+        text = arena_printf(ctl->arena, "%lld s", seconds);
+    else if (seconds < 3600)
+        text = arena_printf(ctl->arena, "%lld min %lld s", seconds / 60, seconds % 60);
+    else if (seconds < 86400)
+        text = arena_printf(ctl->arena, "%lld h %lld min", seconds / 3600, seconds % 3600 / 60);
+    else
+        text = arena_printf(ctl->arena, "%lld d %lld h", seconds / 86400, seconds % 86400 / 3600);
+    return document_from_text(ctl->arena, text_of(text));
+}
+
+static struct document *member(const struct ctl *ctl, struct db_rows *rows, size_t row,
+                               unsigned column, const struct field *field)
+{
+    if (db_is_null(rows, row, column))
+        return document_null(ctl->arena);
+    switch (field->kind) {
+    case FIELD_INT:
+        return document_from_int(ctl->arena, db_int(rows, row, column));
+    case FIELD_BOOL:
+        return document_from_bool(ctl->arena, db_bool(rows, row, column));
+    case FIELD_TIME:
+        return ctl_time(ctl, rows, row, column);
+    case FIELD_AGE:
+        return age(ctl, db_int(rows, row, column));
+    case FIELD_TEXTS:
+        return texts(ctl, rows, row, column);
+    case FIELD_JSON:
+        return ctl_value(ctl, db_text(rows, row, column));
+    default:
+        return document_from_text(ctl->arena, db_text(rows, row, column));
+    }
+}
+
+struct document *ctl_row_document(const struct ctl *ctl, struct db_rows *rows, size_t row,
+                                  const struct field *fields, unsigned count)
+{
+    struct document *object = document_object(ctl->arena);
+
+    for (unsigned i = 0; i < count; i++)
+        document_put(object, fields[i].key, member(ctl, rows, row, i, &fields[i]));
+    return object;
+}
+
+enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char *name,
+                        const struct field *fields, unsigned count, struct failure *failure)
+{
+    struct document *list = document_array(ctl->arena);
+    struct column columns[COLUMNS_MAX];
+    unsigned column_count = 0;
+    struct db_rows *rows;
+    enum error error;
+
+    if ((error = db_run(ctl->db, call, failure, &rows)) != OK)
+        return error;
+    for (size_t row = 0; row < db_rows_count(rows); row++)
+        document_append(list, ctl_row_document(ctl, rows, row, fields, count));
+    if ((error = db_rows_error(rows, failure)) != OK)
+        return error;
+    for (unsigned i = 0; i < count && column_count < COLUMNS_MAX; i++)
+        if (fields[i].heading)
+            columns[column_count++] = (struct column){fields[i].key, fields[i].heading};
+    ctl_print_rows(ctl, name, list, columns, column_count);
+    return OK;
+}
+
+void ctl_print_line(const struct ctl *ctl, struct document *object, const struct column *columns,
+                    const unsigned *widths, unsigned column_count)
+{
+    if (ctl->json) {
+        ctl_print_object(ctl, object);
+    } else {
+        for (unsigned c = 0; c < column_count; c++) {
+            struct text text = object ? cell(ctl, document_get(object, columns[c].key))
+                                      : text_of(columns[c].heading);
+            unsigned width = width_of(text) > widths[c] ? width_of(text) : widths[c];
+            print_cell(text, width, c + 1 == column_count);
+        }
+    }
+    fflush(stdout);
+}
+
+/* ---- what flags say ---------------------------------------------------------------------------
+ */
+
+#define LIMIT_DEFAULT 50
+#define LIMIT_MAX     1000
+
+enum error ctl_limit(const struct ctl *ctl, int64_t *ret_limit, struct failure *failure)
+{
+    *ret_limit = LIMIT_DEFAULT;
+    if (!ctl_flag(ctl, FLAG_LIMIT) ||
+        text_int64(text_of(ctl_flag(ctl, FLAG_LIMIT)), 1, LIMIT_MAX, ret_limit) == OK)
+        return OK;
+    return failure_set(failure, ERR_INVALID_REQUEST, "--limit is a number from 1 to %d", LIMIT_MAX);
+}
+
+enum error ctl_duration(const struct ctl *ctl, enum flag flag, int64_t otherwise, int64_t *ret_ms,
+                        struct failure *failure)
+{
+    *ret_ms = otherwise;
+    return ctl_flag(ctl, flag) ? duration_parse(ctl_flag(ctl, flag), ret_ms, failure) : OK;
+}
+
+enum error ctl_add_name(const struct ctl *ctl, struct db_call *call, enum flag flag,
+                        struct failure *failure)
+{
+    const char *name = ctl_flag(ctl, flag);
+
+    db_add_string(call, name);
+    if (!name || text_is_agent_id(text_of(name)))
+        return OK;
+    return failure_set(failure, ERR_INVALID_ID, "%s is the name of an agent or another principal",
+                       flag_rows[flag].name);
+}

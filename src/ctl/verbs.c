@@ -6,65 +6,233 @@
 
 #include "ctl/ctl.h"
 
-#define TOKEN_FLAGS (TAKES(FLAG_EXPIRES))
+#define WATCHED (TAKES(FLAG_WATCH) | TAKES(FLAG_INTERVAL))
+#define AGENT_FLAGS                                                                                \
+    (TAKES(FLAG_NAME) | TAKES(FLAG_ALLOW) | TAKES(FLAG_DBOS_QUEUE) | TAKES(FLAG_DBOS_WORKFLOW) |   \
+     TAKES(FLAG_APPLICATION))
+#define MANY                                                                                       \
+    (TAKES(FLAG_INBOX) | TAKES(FLAG_FROM) | TAKES(FLAG_REASON) | TAKES(FLAG_SINCE) |               \
+     TAKES(FLAG_OLDER_THAN) | TAKES(FLAG_ALL) | TAKES(FLAG_LIMIT) | TAKES(FLAG_DRY_RUN))
 
 static const struct verb verbs[] = {
     {{"migrate", NULL},
      "",
      0,
+     0,
      TAKES(FLAG_STATUS) | TAKES(FLAG_DRY_RUN) | TAKES(FLAG_APP_ROLE),
      "bring the database to the schema of this version",
      ctl_migrate},
+    {{"doctor", NULL},
+     "",
+     0,
+     0,
+     0,
+     "look at everything the gateway needs; says what to do",
+     ctl_doctor},
+
+    {{"prune", NULL},
+     "",
+     0,
+     0,
+     TAKES(FLAG_DRY_RUN) | TAKES(FLAG_OLDER_THAN),
+     "delete what ended long ago, as the sweeper does; never a mailbox or what is unread in it",
+     ctl_prune},
+
     {{"agent", "add"},
      " NAME",
      1,
-     TAKES(FLAG_NAME) | TAKES(FLAG_SCOPES) | TAKES(FLAG_DBOS_QUEUE) | TAKES(FLAG_DBOS_WORKFLOW) |
-         TAKES(FLAG_APPLICATION) | TOKEN_FLAGS,
+     1,
+     AGENT_FLAGS | TAKES(FLAG_SCOPES) | TAKES(FLAG_EXPIRES),
      "make an agent and its mailbox; prints its token, once",
      ctl_agent_add},
     {{"agent", "list"},
      "",
      0,
      0,
+     WATCHED,
      "agents, their scopes and whether they are connected",
      ctl_agent_list},
+    {{"agent", "show"}, " NAME", 1, 1, WATCHED, "one, and how full its inbox is", ctl_agent_show},
     {{"agent", "set"},
      " NAME",
      1,
-     TAKES(FLAG_NAME) | TAKES(FLAG_ALLOW),
+     1,
+     AGENT_FLAGS | TAKES(FLAG_NO_BRIDGE),
      "change what is known of it, and who may write to it",
      ctl_agent_set},
-    {{"agent", "rotate"},
+    {{"agent", "pause"},
      " NAME",
      1,
-     TAKES(FLAG_OVERLAP) | TOKEN_FLAGS,
-     "a new token, printed once, in place of the old ones; also for other principals",
-     ctl_agent_rotate},
-    {{"agent", "revoke"},
-     " NAME",
      1,
      0,
-     "end all its tokens, within 5 s; open WebSockets end within a minute; also for other "
-     "principals",
-     ctl_agent_revoke},
+     "deliver nothing to it; what is sent to it waits",
+     ctl_agent_pause},
+    {{"agent", "resume"}, " NAME", 1, 1, 0, "deliver to it again", ctl_agent_resume},
+    {{"agent", "remove"},
+     " NAME",
+     1,
+     1,
+     0,
+     "end it and its tokens; what waits for it is withdrawn, and its senders are told",
+     ctl_agent_remove},
+
     {{"principal", "add"},
      " NAME",
      1,
-     TAKES(FLAG_KIND) | TAKES(FLAG_SCOPES) | TOKEN_FLAGS,
+     1,
+     TAKES(FLAG_KIND) | TAKES(FLAG_SCOPES) | TAKES(FLAG_EXPIRES),
      "make an operator or a program, which has no mailbox; prints its token, once",
      ctl_principal_add},
+    {{"principal", "list"},
+     "",
+     0,
+     0,
+     0,
+     "who may speak: agents, operators and programs",
+     ctl_principal_list},
+    {{"token", "add"},
+     " PRINCIPAL",
+     1,
+     1,
+     TAKES(FLAG_SCOPES) | TAKES(FLAG_EXPIRES),
+     "a further token of an agent or another principal, printed once",
+     ctl_token_add},
+    {{"token", "list"},
+     " [PRINCIPAL]",
+     0,
+     1,
+     0,
+     "tokens: their ids, when they were used last, when they end",
+     ctl_token_list},
+    {{"token", "rotate"},
+     " PRINCIPAL",
+     1,
+     1,
+     TAKES(FLAG_OVERLAP) | TAKES(FLAG_SCOPES) | TAKES(FLAG_EXPIRES),
+     "a new token, printed once, in place of the old ones",
+     ctl_token_rotate},
+    {{"token", "revoke"},
+     " PRINCIPAL",
+     1,
+     1,
+     TAKES(FLAG_TOKEN),
+     "end all its tokens, within 5 s; open WebSockets end within a minute",
+     ctl_token_revoke},
+    {{"agent", "rotate"},
+     " NAME",
+     1,
+     1,
+     TAKES(FLAG_OVERLAP) | TAKES(FLAG_EXPIRES),
+     NULL,
+     ctl_token_rotate},
+    {{"agent", "revoke"}, " NAME", 1, 1, 0, NULL, ctl_token_revoke},
+
+    {{"audit", "list"},
+     " [SUBJECT]",
+     0,
+     1,
+     TAKES(FLAG_PRINCIPAL) | TAKES(FLAG_SINCE) | TAKES(FLAG_LIMIT),
+     "privileged acts, the newest first: who did what, to whom",
+     ctl_audit_list},
+
+    {{"message", "send"},
+     " AGENT TEXT",
+     2,
+     2,
+     TAKES(FLAG_FROM) | TAKES(FLAG_KEY) | TAKES(FLAG_AS_JSON) | TAKES(FLAG_DELAY) |
+         TAKES(FLAG_TTL) | TAKES(FLAG_PRIORITY) | TAKES(FLAG_WAIT),
+     "send a message, as `system` or whom --from names; TEXT - reads it from the standard input",
+     ctl_message_send},
+    {{"message", "show"},
+     " MESSAGE",
+     1,
+     1,
+     WATCHED,
+     "one: where it is, what is in it, what was answered",
+     ctl_message_show},
+    {{"message", "list"},
+     "",
+     0,
+     0,
+     TAKES(FLAG_INBOX) | TAKES(FLAG_FROM) | TAKES(FLAG_STATE) | TAKES(FLAG_SINCE) |
+         TAKES(FLAG_LIMIT) | WATCHED,
+     "messages, the newest first",
+     ctl_message_list},
+    {{"message", "tail"},
+     "",
+     0,
+     0,
+     TAKES(FLAG_INBOX) | TAKES(FLAG_FROM) | TAKES(FLAG_INTERVAL),
+     "a line for each message that comes, and again when its state changes, until interrupted",
+     ctl_message_tail},
+    {{"message", "dead"},
+     " [MESSAGE]",
+     0,
+     1,
+     TAKES(FLAG_INBOX) | TAKES(FLAG_LIMIT) | WATCHED,
+     "dead letters: messages delivered too often, or refused for good, the newest first; or one",
+     ctl_dead_list},
+    {{"message", "redrive"},
+     " [MESSAGE]",
+     0,
+     1,
+     MANY,
+     "deliver a dead letter again, as if new; or all of which the flags are true",
+     ctl_dead_redrive},
+    {{"message", "purge"},
+     " [MESSAGE]",
+     0,
+     1,
+     MANY,
+     "delete a dead letter, or all of which the flags are true; their workflows stay",
+     ctl_dead_purge},
+    {{"dead", "list"}, "", 0, 0, TAKES(FLAG_INBOX) | TAKES(FLAG_LIMIT), NULL, ctl_dead_list},
+    {{"dead", "show"}, " MESSAGE", 1, 1, 0, NULL, ctl_dead_show},
+    {{"dead", "redrive"}, " MESSAGE", 1, 1, 0, NULL, ctl_dead_redrive},
+    {{"dead", "purge"}, " MESSAGE", 1, 1, 0, NULL, ctl_dead_purge},
+
+    {{"inbox", "stats"},
+     " [AGENT]",
+     0,
+     1,
+     WATCHED,
+     "how full inboxes are, and how old what waits in them is",
+     ctl_inbox_stats},
+    {{"session", "list"},
+     "",
+     0,
+     0,
+     TAKES(FLAG_LIMIT) | WATCHED,
+     "WebSocket connections, and those that ended in the last five minutes",
+     ctl_session_list},
+    {{"queue", "list"}, "", 0, 0, WATCHED, "DBOS queues and what waits in them", ctl_queue_list},
+
     {{"workflow", "list"},
      "",
      0,
-     TAKES(FLAG_STATE) | TAKES(FLAG_WORKFLOW) | TAKES(FLAG_PRINCIPAL) | TAKES(FLAG_SINCE) |
-         TAKES(FLAG_LIMIT),
+     0,
+     TAKES(FLAG_STATE) | TAKES(FLAG_WORKFLOW) | TAKES(FLAG_QUEUE) | TAKES(FLAG_PRINCIPAL) |
+         TAKES(FLAG_SINCE) | TAKES(FLAG_LIMIT) | WATCHED,
      "workflows, the newest first",
      ctl_workflow_list},
-    {{"workflow", "get"}, " ID", 1, 0, "one workflow: state, input, output", ctl_workflow_get},
-    {{"workflow", "steps"}, " ID", 1, 0, "the checkpoints of its steps", ctl_workflow_steps},
-    {{"workflow", "events"}, " ID", 1, 0, "its event log", ctl_workflow_events},
+    {{"workflow", "get"},
+     " ID",
+     1,
+     1,
+     WATCHED,
+     "one workflow: state, input, output",
+     ctl_workflow_get},
+    {{"workflow", "steps"},
+     " ID",
+     1,
+     1,
+     WATCHED,
+     "the checkpoints of its steps",
+     ctl_workflow_steps},
+    {{"workflow", "events"}, " ID", 1, 1, WATCHED, "its event log", ctl_workflow_events},
     {{"workflow", "cancel"},
      " ID",
+     1,
      1,
      TAKES(FLAG_CHILDREN),
      "end it; what runs notices at its next checkpoint",
@@ -72,11 +240,13 @@ static const struct verb verbs[] = {
     {{"workflow", "resume"},
      " ID",
      1,
+     1,
      TAKES(FLAG_QUEUE),
      "let one that was cancelled or given up go on from its last checkpoint",
      ctl_workflow_resume},
     {{"workflow", "fork"},
      " ID",
+     1,
      1,
      TAKES(FLAG_STEP) | TAKES(FLAG_ID) | TAKES(FLAG_VERSION) | TAKES(FLAG_QUEUE),
      "a new workflow with the past of this one up to a step",
@@ -84,11 +254,13 @@ static const struct verb verbs[] = {
     {{"workflow", "restart"},
      " ID",
      1,
+     1,
      TAKES(FLAG_ID) | TAKES(FLAG_VERSION) | TAKES(FLAG_QUEUE),
      "a new workflow with the input of this one",
      ctl_workflow_restart},
     {{"workflow", "rewind"},
      " ID",
+     1,
      1,
      TAKES(FLAG_STEP) | TAKES(FLAG_QUEUE),
      "take one that has ended back to a step, and let it run on",
@@ -96,52 +268,67 @@ static const struct verb verbs[] = {
     {{"workflow", "delete"},
      " ID",
      1,
+     1,
      TAKES(FLAG_CHILDREN),
      "cancel it and delete all of it",
      ctl_workflow_delete},
-    {{"dead", "list"},
-     "",
-     0,
-     TAKES(FLAG_INBOX) | TAKES(FLAG_LIMIT),
-     "dead letters: messages delivered too often, or refused for good, the newest first",
-     ctl_dead_list},
-    {{"dead", "show"}, " MESSAGE", 1, 0, "one, and what is in it", ctl_dead_show},
-    {{"dead", "redrive"}, " MESSAGE", 1, 0, "deliver it again, as if new", ctl_dead_redrive},
-    {{"dead", "purge"}, " MESSAGE", 1, 0, "delete it; its workflow stays", ctl_dead_purge},
-    {{"prune", NULL},
-     "",
-     0,
-     TAKES(FLAG_DRY_RUN) | TAKES(FLAG_OLDER_THAN),
-     "delete what ended long ago, as the sweeper does; never a mailbox or what is unread in it",
-     ctl_prune},
-    {{"doctor", NULL},
-     "",
-     0,
-     0,
-     "look at everything the gateway needs; says what to do",
-     ctl_doctor},
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
-const char *verb_usage(struct buffer *out)
+/* ---- the usage text ----------------------------------------------------------------------------
+ */
+
+static bool begins_with(const struct verb *verb, const struct arguments *arguments)
 {
+    for (unsigned i = 0; i < 2 && arguments && i < arguments->operand_count; i++)
+        if (verb->words[i] && strcmp(verb->words[i], arguments->operands[i]) != 0)
+            return false;
+    return true;
+}
+
+static void add_verb(const struct verb *verb, struct buffer *out)
+{
+    buffer_printf(out, "\n  %s%s%s%s\n        %s\n", verb->words[0], verb->words[1] ? " " : "",
+                  verb->words[1] ? verb->words[1] : "", verb->operands, verb->summary);
+    for (unsigned f = 0; f < FLAG__MAX; f++) {
+        const struct flag_row *row = &flag_rows[f];
+        if (verb->flags & TAKES(f))
+            buffer_printf(out, "        %s%s%-*s %s\n", row->name, row->value ? " " : "",
+                          (int)(17 - strlen(row->name) - (row->value ? 1 : 0)),
+                          row->value ? row->value : "", row->help);
+    }
+}
+
+const char *verb_usage(const struct arguments *arguments, struct buffer *out)
+{
+    bool found = false;
+
     buffer_append_string(out, "usage: gatewayctl [--config FILE] VERB [ARGUMENT...] [--json]\n"
-                              "       gatewayctl --check-config | --version | --help\n");
-    for (size_t i = 0; i < VERB_COUNT; i++) {
-        const struct verb *verb = &verbs[i];
-        buffer_printf(out, "\n  %s%s%s%s\n        %s\n", verb->words[0], verb->words[1] ? " " : "",
-                      verb->words[1] ? verb->words[1] : "", verb->operands, verb->summary);
-        for (unsigned f = 0; f < FLAG__MAX; f++) {
-            const struct flag_row *row = &flag_rows[f];
-            if (verb->flags & TAKES(f))
-                buffer_printf(out, "        %s%s%-*s %s\n", row->name, row->value ? " " : "",
-                              (int)(17 - strlen(row->name) - (row->value ? 1 : 0)),
-                              row->value ? row->value : "", row->help);
+                              "       gatewayctl --check-config | --version | [VERB] --help\n");
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (verbs[i].summary && begins_with(&verbs[i], arguments)) {
+            add_verb(&verbs[i], out);
+            found = true;
         }
+    if (!found) {
+        buffer_clear(out);
+        return verb_usage(NULL, out);
     }
     buffer_append_string(out, "\nThe exit status is 0, or tells the error: 64 usage, 66 not found, "
-                              "69 database away,\n77 not allowed, 78 configuration or schema.\n");
+                              "69 database away,\n73 it exists already, 75 try again, 77 not "
+                              "allowed, 78 configuration or schema.\n");
     return out->data;
+}
+
+/* ---- finding -----------------------------------------------------------------------------------
+ */
+
+static enum error usage_of(const struct verb *verb, struct failure *failure)
+{
+    return failure_set(failure, ERR_INVALID_REQUEST,
+                       "usage: gatewayctl %s%s%s%s; --help behind it says more", verb->words[0],
+                       verb->words[1] ? " " : "", verb->words[1] ? verb->words[1] : "",
+                       verb->operands);
 }
 
 enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
@@ -159,9 +346,9 @@ enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
         arguments->operand_count -= words;
         memmove(arguments->operands, arguments->operands + words,
                 arguments->operand_count * sizeof(arguments->operands[0]));
-        if (arguments->operand_count != verb->operand_count)
-            return failure_set(failure, ERR_INVALID_REQUEST, "usage: gatewayctl %s%s%s%s", first,
-                               words == 2 ? " " : "", words == 2 ? second : "", verb->operands);
+        if (arguments->operand_count < verb->operands_min ||
+            arguments->operand_count > verb->operands_max)
+            return usage_of(verb, failure);
         for (unsigned f = 0; f < FLAG__MAX; f++)
             if (arguments->flags[f] && f != FLAG_JSON && !(verb->flags & TAKES(f)))
                 return failure_set(failure, ERR_INVALID_REQUEST,

@@ -8,24 +8,6 @@
 #include "ctl/ctl.h"
 #include "durable/status.h"
 
-#define LIMIT_DEFAULT 50
-#define LIMIT_MAX     1000
-
-static const struct document_limits limits = {
-    .bytes = 64 << 20, .depth = DOCUMENT_DEPTH_MAX * 4, .values = DOCUMENT_VALUES_MAX * 50};
-
-/* A value as a client stored it: JSON where it is that, else its text. */
-static struct document *value(const struct ctl *ctl, struct text text)
-{
-    struct document *parsed;
-
-    if (!text.data)
-        return NULL;
-    if (document_parse(ctl->arena, text, &limits, NULL, &parsed) == OK)
-        return parsed;
-    return document_from_text(ctl->arena, text);
-}
-
 static enum error not_found(const char *id, struct failure *failure)
 {
     return failure_set(failure, ERR_NOT_FOUND,
@@ -55,20 +37,17 @@ static enum error add_states(const struct ctl *ctl, struct db_call *call, struct
 static enum error list_call(struct ctl *ctl, struct db_call *call, struct failure *failure)
 {
     const char *since = ctl_flag(ctl, FLAG_SINCE);
-    int64_t limit = LIMIT_DEFAULT, age_ms = 0;
+    int64_t limit, age_ms = 0;
     enum error error;
 
-    if (ctl_flag(ctl, FLAG_LIMIT) &&
-        text_int64(text_of(ctl_flag(ctl, FLAG_LIMIT)), 1, LIMIT_MAX, &limit) != OK)
-        return failure_set(failure, ERR_INVALID_REQUEST, "--limit is a number from 1 to %d",
-                           LIMIT_MAX);
-    if (since && (error = duration_parse(since, &age_ms, failure)) != OK)
+    if ((error = ctl_limit(ctl, &limit, failure)) != OK ||
+        (since && (error = duration_parse(since, &age_ms, failure)) != OK))
         return error;
     db_call_init(call, ctl->arena, STATEMENT_WORKFLOW_LIST);
     if ((error = add_states(ctl, call, failure)) != OK)
         return error;
     db_add_string(call, ctl_flag(ctl, FLAG_WORKFLOW));
-    db_add_null(call); /* queue */
+    db_add_string(call, ctl_flag(ctl, FLAG_QUEUE));
     if (since)
         db_add_int(call, clock_wall_ms() - age_ms);
     else
@@ -137,9 +116,9 @@ enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure)
     document_put_text(answer, "name", db_text(rows, 0, 2));
     document_put_text(answer, "principal", db_text(rows, 0, 3));
     document_put_text(answer, "serialization", db_text(rows, 0, 4));
-    document_put(answer, "input", value(ctl, db_text(rows, 0, 5)));
-    document_put(answer, "output", value(ctl, db_text(rows, 0, 6)));
-    document_put(answer, "error", value(ctl, db_text(rows, 0, 7)));
+    document_put(answer, "input", ctl_value(ctl, db_text(rows, 0, 5)));
+    document_put(answer, "output", ctl_value(ctl, db_text(rows, 0, 6)));
+    document_put(answer, "error", ctl_value(ctl, db_text(rows, 0, 7)));
     document_put_text(answer, "executor", db_text(rows, 0, 8));
     document_put_text(answer, "application", db_text(rows, 0, 9));
     document_put_text(answer, "version", db_text(rows, 0, 10));
@@ -154,7 +133,7 @@ enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure)
     document_put_text(answer, "parent", db_text(rows, 0, 19));
     document_put_text(answer, "forkedFrom", db_text(rows, 0, 20));
     document_put_int(answer, "priority", db_int_or(rows, 0, 21, 0));
-    document_put(answer, "attributes", value(ctl, db_text(rows, 0, 22)));
+    document_put(answer, "attributes", ctl_value(ctl, db_text(rows, 0, 22)));
     if ((error = db_rows_error(rows, failure)) == OK)
         ctl_print_object(ctl, answer);
     return error;
@@ -194,8 +173,8 @@ enum error ctl_workflow_steps(struct ctl *ctl, struct failure *failure)
         struct document *step = document_object(ctl->arena);
         document_put_int(step, "step", db_int(rows, i, 0));
         document_put_text(step, "name", db_text(rows, i, 1));
-        document_put(step, "output", value(ctl, db_text(rows, i, 2)));
-        document_put(step, "error", value(ctl, db_text(rows, i, 3)));
+        document_put(step, "output", ctl_value(ctl, db_text(rows, i, 2)));
+        document_put(step, "error", ctl_value(ctl, db_text(rows, i, 3)));
         document_put_text(step, "child", db_text(rows, i, 4));
         document_put(step, "startedAt", ctl_time(ctl, rows, i, 5));
         document_put(step, "completedAt", ctl_time(ctl, rows, i, 6));
@@ -219,7 +198,7 @@ enum error ctl_workflow_events(struct ctl *ctl, struct failure *failure)
         struct document *event = document_object(ctl->arena);
         document_put_int(event, "step", db_int(rows, i, 0));
         document_put_text(event, "key", db_text(rows, i, 1));
-        document_put(event, "value", value(ctl, db_text(rows, i, 2)));
+        document_put(event, "value", ctl_value(ctl, db_text(rows, i, 2)));
         document_append(events, event);
     }
     if ((error = db_rows_error(rows, failure)) == OK)

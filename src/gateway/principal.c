@@ -101,7 +101,7 @@ static enum error refuse(struct failure *failure)
 {
     return failure_set(failure, ERR_UNAUTHORIZED,
                        "no such token, or it has expired or was revoked; "
-                       "gatewayctl agent rotate makes a new one");
+                       "gatewayctl token rotate makes a new one");
 }
 
 enum error principal_check_result(struct db_rows *rows, struct failure *failure,

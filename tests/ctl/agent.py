@@ -8,7 +8,8 @@ import re
 import sys
 
 from cluster import Bouncer, Cluster, skip_without
-from programs import ctl
+from programs import SWEEPER, ctl, run
+from programs import environment as programs_environment
 from tap import Tap
 
 APP = "openclaw_gateway"
@@ -47,14 +48,6 @@ def adding(tap, gateway):
     tap.ok(gateway.token_is_valid(added.out.strip()), "and the token is valid")
     tap.equal(
         gateway.value(
-            "select status || ' ' || name from dbos_system.workflow_status"
-            " where workflow_uuid = 'provision:alice'"
-        ),
-        "SUCCESS provisionAgent",
-        "a workflow has made the agent",
-    )
-    tap.equal(
-        gateway.value(
             "select status from dbos_system.workflow_status where workflow_uuid = 'agent:alice'"
         ),
         "DELAYED",
@@ -62,7 +55,7 @@ def adding(tap, gateway):
     )
     again = gateway.run("agent", "add", "alice")
     tap.ok(
-        again.code == 73 and "agent rotate alice" in again.err and again.out == "",
+        again.code == 73 and "token rotate alice" in again.err and again.out == "",
         "a second one of the same name says what to do",
         str(again),
     )
@@ -104,13 +97,44 @@ def adding(tap, gateway):
     )
     clash = gateway.run("agent", "add", "boss")
     tap.ok(clash.code == 73 and "operator" in clash.err, "whose name no agent gets", str(clash))
+
+
+def bridging(tap, gateway):
+    """An agent that is a DBOS application, made and unmade."""
+    bridge = "select configuration -> 'dbos' ->> 'queue' from openclaw.agent where agent_id = 'robot'"
+    made = gateway.run("agent", "add", "robot", "--dbos-queue", "q", "--dbos-workflow", "w")
+    tap.ok(made.code == 0 and gateway.value(bridge) == "q", "agent add makes a bridge", str(made))
+    for arguments, expected in (
+        (["--no-dbos"], None),
+        (["--dbos-queue", "p", "--dbos-workflow", "w", "--application", "a", "--name", "R"], "p"),
+    ):
+        changed = gateway.run("agent", "set", "robot", *arguments)
+        tap.ok(
+            changed.code == 0 and gateway.value(bridge) == expected,
+            f"agent set {' '.join(arguments)}",
+            str(changed),
+        )
+    shown = gateway.run("agent", "show", "robot", "--json").json
     tap.equal(
-        gateway.value(
-            "select count(*) from dbos_system.workflow_status where workflow_uuid like '%boss'"
-        ),
-        "0",
-        "and no workflow is left of that",
+        [shown[key] for key in ("name", "status", "dbosQueue", "dbosApplication", "tokens", "ready")],
+        ["R", "active", "p", "a", 1, 0],
+        "agent show",
     )
+    tap.equal(gateway.run("agent", "show", "nobody").code, 66, "of one that there is not: exit 66")
+    for verb, status in (("pause", "paused"), ("resume", "active")):
+        gateway.run("agent", verb, "robot")
+        value = gateway.value("select status from openclaw.agent where agent_id = 'robot'")
+        tap.equal(value, status, f"agent {verb}")
+    tap.equal(gateway.run("agent", "pause", "boss").code, 66, "only agents are paused")
+    gone = gateway.run("agent", "remove", "robot")
+    tap.ok(
+        gone.code == 0
+        and gateway.value("select count(*) from openclaw.principal where principal_id = 'robot'") == "0"
+        and not gateway.token_is_valid(made.out.strip()),
+        "agent remove",
+        str(gone),
+    )
+    tap.equal(gateway.run("agent", "remove", "robot").code, 66, "once")
 
 
 def refusing(tap, gateway):
@@ -125,7 +149,11 @@ def refusing(tap, gateway):
         (["agent", "add", "x", "--expires", "soon"], 64, "30s, 5m"),
         (["agent", "add", "x", "--expires"], 64, "--expires TIME"),
         (["agent", "rotate", "nobody"], 66, "agent add"),
-        (["agent", "revoke", "nobody"], 66, "agent list"),
+        (["token", "revoke", "nobody"], 66, "agent list"),
+        (["token", "revoke", "alice", "--token", "none"], 66, "token list alice"),
+        (["agent", "set", "alice"], 64, "--no-dbos"),
+        (["agent", "set", "alice", "--dbos-queue", "q"], 64, "--dbos-workflow"),
+        (["agent", "list", "--interval", "soon", "--watch"], 64, "30s, 5m"),
         (["principal", "add", "x"], 64, "--kind"),
         (["workflow", "get", "none"], 66, "workflow list"),
         (["workflow", "list", "--state", "DONE"], 64, "SUCCESS"),
@@ -153,7 +181,7 @@ def refusing(tap, gateway):
 
 
 def tokens(tap, gateway):
-    first = gateway.run("agent", "rotate", "alice").out.strip()
+    first = gateway.run("token", "rotate", "alice").out.strip()
     tap.equal(
         gateway.value(
             "select count(*) from openclaw.credential where principal_id = 'alice'"
@@ -169,6 +197,26 @@ def tokens(tap, gateway):
     )
     third = gateway.run("agent", "rotate", "alice", "--overlap", "1ms").out.strip()
     tap.ok(gateway.token_is_valid(third) and not gateway.token_is_valid(first), "and no longer")
+    fourth = gateway.run("token", "add", "alice", "--expires", "1h", "--json").json
+    listed = gateway.run("token", "list", "alice", "--json").json["tokens"]
+    tap.equal(
+        sorted(token["state"] for token in listed if token["id"] == fourth["credentialId"]),
+        ["valid"],
+        "token list shows a token that token add made",
+    )
+    tap.ok(
+        all(token["principal"] == "alice" and "token" not in token for token in listed),
+        "only of her, and not the token itself",
+        listed,
+    )
+    one = gateway.run("token", "revoke", "alice", "--token", fourth["credentialId"], "--json")
+    tap.ok(
+        one.json["revoked"] == 1
+        and gateway.token_is_valid(third)
+        and not gateway.token_is_valid(fourth["token"]),
+        "token revoke --token ends that one",
+        str(one),
+    )
     revoked = gateway.run("agent", "revoke", "alice", "--json")
     tap.ok(
         revoked.json["revoked"] >= 1 and not gateway.token_is_valid(third), "revoke ends them all"
@@ -181,6 +229,12 @@ def tokens(tap, gateway):
         "agent.add agent.provision credential.revoke credential.rotate",
         "the audit has each act",
     )
+    narrow = gateway.run("token", "add", "alice", "--scopes", "send", "--json").json["credentialId"]
+    listed = {token["id"]: token for token in gateway.run("token", "list", "--json").json["tokens"]}
+    tap.equal(listed[narrow]["scopes"], ["send"], "a token may do less than its principal")
+    gateway.run("token", "revoke", "alice")
+    audit = gateway.run("audit", "list", "alice", "--limit", "2", "--json").json["audit"]
+    tap.equal([row["act"] for row in audit], ["credential.revoke", "credential.rotate"], "audit list")
     dump = gateway.cluster.execute(
         "copy openclaw.credential to stdout; copy openclaw.audit to stdout", "gateway"
     )
@@ -188,64 +242,69 @@ def tokens(tap, gateway):
 
 
 def workflows(tap, gateway):
-    got = gateway.run("workflow", "get", "provision:alice", "--json")
+    for name in ("one", "two"):
+        gateway.cluster.execute(
+            "select dbos_system.enqueue_workflow('provisionAgent', 'openclaw',"
+            f" array['{{\"agentId\":\"{name}\"}}']::json[], workflow_id => 'provision:{name}')",
+            "gateway",
+        )
+    environment = {"DATABASE_URL": gateway.bouncer.url("gateway", APP)}
+    swept = run([SWEEPER, "--once"], programs_environment(gateway.bouncer, "gateway", **environment))
+    tap.equal(swept.code, 0, "two workflows are run")
+    got = gateway.run("workflow", "get", "provision:one", "--json")
     tap.equal(
         (got.json["status"], got.json["output"]["mailbox"], got.json["input"]["positionalArgs"]),
-        ("SUCCESS", "agent:alice", [{"agentId": "alice"}]),
+        ("SUCCESS", "agent:one", [{"agentId": "one"}]),
         "workflow get",
     )
-    steps = gateway.run("workflow", "steps", "provision:alice", "--json").json["steps"]
+    steps = gateway.run("workflow", "steps", "provision:one", "--json").json["steps"]
     tap.equal([s["name"] for s in steps], ["validateAgent", "createAgent"], "workflow steps")
     tap.equal(
-        gateway.run("workflow", "events", "provision:alice", "--json").json,
+        gateway.run("workflow", "events", "provision:one", "--json").json,
         {"events": []},
         "workflow events",
     )
-    listed = gateway.run(
-        "workflow",
-        "list",
-        "--state",
-        "SUCCESS,ERROR",
-        "--workflow",
-        "provisionAgent",
-        "--since",
-        "1h",
-        "--limit",
-        "2",
-        "--json",
-    )
+    arguments = ["--state", "SUCCESS,ERROR", "--workflow", "provisionAgent", "--since", "1h"]
+    listed = gateway.run("workflow", "list", *arguments, "--limit", "1", "--json")
     tap.equal(
         [w["id"] for w in listed.json["workflows"]],
-        ["provision:short", "provision:bob"],
+        ["provision:two"],
         "workflow list filters, and shows the newest first",
     )
-    table = gateway.run("workflow", "list").out.splitlines()
+    table = gateway.run("workflow", "list", "--workflow", "provisionAgent").out.splitlines()
     tap.ok(
-        table[0].startswith("WORKFLOW ") and len(table) == 7,
+        table[0].startswith("WORKFLOW ") and len(table) == 3,
         "for people as a table",
         "\n".join(table),
     )
 
 
 def interrupted(tap, gateway):
-    """The answer to the commit is lost, or the program dies, between the agent and its token."""
+    """What fails before the token is stored leaves nothing behind."""
     gateway.cluster.execute(
         "create function public.fail() returns trigger language plpgsql as"
         " $$ begin raise exception 'no' using errcode = '57P01'; end $$;"
         "create trigger fail before insert on openclaw.credential execute function public.fail();",
         "gateway",
     )
-    result = gateway.run("agent", "add", "carol")
+    result = gateway.run("agent", "add", "carol", "--dbos-queue", "q", "--dbos-workflow", "w")
     tap.ok(
         result.code == 69 and result.out == "",
         "a token that was not stored is not shown",
         str(result),
     )
+    tap.equal(
+        gateway.value(
+            "select (select count(*) from openclaw.principal where principal_id = 'carol')"
+            " + (select count(*) from openclaw.audit where subject = 'carol')"
+            " + (select count(*) from dbos_system.workflow_status where workflow_uuid like '%carol')"
+        ),
+        "0",
+        "nor is there anything else of the agent",
+    )
     gateway.cluster.execute("drop trigger fail on openclaw.credential", "gateway")
     again = gateway.run("agent", "add", "carol")
-    tap.ok(again.code == 73 and "rotate" in again.err, "the agent is there", str(again))
-    rotated = gateway.run("agent", "rotate", "carol")
-    tap.ok(gateway.token_is_valid(rotated.out.strip()), "and rotate gives it its token")
+    tap.ok(gateway.token_is_valid(again.out.strip()), "so that it can be made again", str(again))
 
 
 def main():
@@ -259,6 +318,7 @@ def main():
         with Bouncer(cluster, users=("postgres", APP)) as bouncer:
             gateway = Gateway(cluster, bouncer)
             adding(tap, gateway)
+            bridging(tap, gateway)
             refusing(tap, gateway)
             workflows(tap, gateway)
             tokens(tap, gateway)

@@ -295,6 +295,15 @@ def roles(tap, cluster):
         "f",
         "but makes nothing, and does not migrate",
     )
+    settings = {"DATABASE_URL": app_url, "DIRECT_DATABASE_URL": owner_url}
+    dry = ctl(cluster, database, "migrate", "--dry-run", "--json", **settings)
+    tap.equal(dry.json, {"wouldDo": []}, "--dry-run on a schema that is current has nothing to do")
+    cluster.execute(f"revoke update on openclaw.inbox from {APP}", database)
+    dry = ctl(cluster, database, "migrate", "--dry-run", "--json", **settings)
+    tap.equal([line["did"] for line in dry.json["wouldDo"]], ["grant"], "a right that is missing is something")
+    ctl(cluster, database, "migrate", **settings)
+    dry = ctl(cluster, database, "migrate", "--dry-run", **settings)
+    tap.ok(dry.out.startswith("nothing:"), "until it is given", str(dry))
     result = ctl(cluster, database, "migrate", DATABASE_URL=app_url)
     tap.ok(
         result.code == 77 and OWNER in result.err and "DIRECT_DATABASE_URL" in result.err,

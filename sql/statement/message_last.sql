@@ -1,0 +1,6 @@
+-- name: message_last
+-- params:
+-- rows: one
+-- effect: none
+select coalesce(max(i.inbox_seq), 0)
+from openclaw.inbox i

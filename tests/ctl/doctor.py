@@ -106,7 +106,7 @@ def broken(tap, patient):
         "alter table openclaw.credential rename column x to expires_at",
         "a statement that does not fit",
         "statements",
-        "credential",
+        "agent_list",
     )
     altered(
         "update openclaw.executor set seen_at = seen_at - 3600000 where kind = 'sweeper'",

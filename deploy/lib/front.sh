@@ -15,6 +15,7 @@ render() {
         [HOST]=$HOST [PORT]=$PORT [WS_PORT]=$websocketd_port
         [EMPTY_DIR]=$state/front/empty [FRONT_DIR]=$state/front
         [PROBLEM_DIR]=$etc/problem
+        [WEB_USER]=$web_user [WEB_GROUP]=$(id -gn "$web_user")
         [HTTP_SOCKET]=$run/gateway/http.sock
         [TLS_PORT]=${TLS_PORT-} [TLS_CERTIFICATE]=${TLS_CERTIFICATE-} [TLS_KEY]=${TLS_KEY-}
         [DATABASE]=$DATABASE [PG_SOCKET_DIR]=$run/postgres [PG_PORT]=$postgres_port

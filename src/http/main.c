@@ -24,10 +24,13 @@ static const char usage[] =
 static int run_cgi(void)
 {
     struct options options;
+    struct failure failure;
 
     if (options_load(&options, NULL, db_setting_fault, stderr) != OK)
         return error_exit_code(ERR_CONFIG);
     log_open("openclaw-gateway-http", (enum log_level)options.log_level);
+    if (shared_open(options.runtime_dir, &failure) != OK)
+        log_failure("shared.open", &failure); /* failed attempts count from one for each request */
     return cgi_run(&options);
 }
 

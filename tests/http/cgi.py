@@ -168,6 +168,8 @@ class Server:
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "FRONT_DIR": self.directory,
+            "WEB_USER": "nobody",
+            "WEB_GROUP": "nogroup",
             "PROBLEM_DIR": os.path.join(SOURCE, "deploy", "problem"),
             "PROGRAM": os.path.join(self.directory, PROGRAM),
             "GATEWAY_ENV": os.path.join(self.directory, "gateway.env"),

@@ -1,0 +1,341 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""`make install DESTDIR=`: what systemd, the web servers and PgBouncer say of what it has put there; and the
+responder on a socket that systemd made."""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import fastcgi
+from stack import wait
+from tap import Tap
+
+SOURCE = os.environ["abs_top_srcdir"]
+BUILD = os.environ["abs_top_builddir"]
+EXPOSURE_MAX = 25  # systemd-analyze's 2.5
+TIMEOUT = 120
+
+
+def made_for(name):
+    """Where this build is to be installed."""
+    text = read(BUILD, "Makefile")
+    value = re.search(rf"^{name} = (.*)$", text, re.M).group(1)
+    return value.replace("${prefix}", made_for("prefix") if "$" in value else "").lstrip("/")
+
+
+def read(*path):
+    with open(os.path.join(*path), encoding="utf-8") as file:
+        return file.read()
+
+
+USR, ETC = made_for("prefix"), made_for("sysconfdir")
+EXPECTED = (
+    """
+@etc@/fail2ban/filter.d/openclaw-gateway.conf
+@usr@/bin/gatewayctl
+@usr@/libexec/openclaw-gateway-session
+@usr@/lib/systemd/system/openclaw-gateway.target
+@usr@/lib/systemd/system/openclaw-gateway-http.service
+@usr@/lib/systemd/system/openclaw-gateway-http.socket
+@usr@/lib/systemd/system/openclaw-gateway-migrate.service
+@usr@/lib/systemd/system/openclaw-gateway-sweeper.service
+@usr@/lib/systemd/system/openclaw-gateway-sweep.service
+@usr@/lib/systemd/system/openclaw-gateway-sweep.timer
+@usr@/lib/systemd/system/openclaw-gateway-websocketd.service
+@usr@/lib/sysusers.d/openclaw-gateway.conf
+@usr@/lib/tmpfiles.d/openclaw-gateway.conf
+@usr@/sbin/openclaw-gateway-http
+@usr@/sbin/openclaw-gateway-sweeper
+@usr@/share/doc/openclaw-gateway/examples/apache.conf
+@usr@/share/doc/openclaw-gateway/examples/cgi-apache.conf
+@usr@/share/doc/openclaw-gateway/examples/cgi-lighttpd.conf
+@usr@/share/doc/openclaw-gateway/examples/cron
+@usr@/share/doc/openclaw-gateway/examples/fail2ban-jail.conf
+@usr@/share/doc/openclaw-gateway/examples/gateway.env
+@usr@/share/doc/openclaw-gateway/examples/lighttpd.conf
+@usr@/share/doc/openclaw-gateway/examples/nginx.conf
+@usr@/share/doc/openclaw-gateway/examples/pgbouncer.ini
+@usr@/share/doc/openclaw-gateway/examples/roles.sql
+@usr@/share/man/man5/gateway.env.5
+@usr@/share/man/man7/openclaw-gateway.7
+@usr@/share/man/man8/gatewayctl.8
+@usr@/share/man/man8/openclaw-gateway-http.8
+@usr@/share/openclaw-gateway/problem/503.html
+""".replace(
+        "@usr@", USR
+    )
+    .replace("@etc@", ETC)
+    .split()
+)
+
+
+def run(*command, **more):
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=TIMEOUT, **more
+    )
+
+
+def install(root):
+    environment = {
+        n: v for n, v in os.environ.items() if not n.startswith("MAKE") and n != "MFLAGS"
+    }
+    return run("make", "-s", "-C", BUILD, "install", f"DESTDIR={root}", env=environment)
+
+
+def files(root):
+    found = []
+    for place, _, names in os.walk(root):
+        found += [os.path.relpath(os.path.join(place, name), root) for name in names]
+    return found
+
+
+def check_files(tap, root):
+    there = files(root)
+    tap.equal([name for name in EXPECTED if name not in there], [], "everything is in its place")
+    left = [
+        name
+        for name in there
+        if re.search(
+            r"@[A-Za-z_]+@", read(root, name) if "/bin/" not in name and is_text(root, name) else ""
+        )
+        and "docs/" not in name
+    ]
+    tap.equal(left, [], "no placeholder is left in it")
+    tap.ok(
+        not any(
+            BUILD in read(root, name) or SOURCE in read(root, name)
+            for name in there
+            if is_text(root, name)
+        ),
+        "and no path of the machine it was built on",
+    )
+
+
+def is_text(root, name):
+    with open(os.path.join(root, name), "rb") as file:
+        return b"\0" not in file.read(4096)
+
+
+# ---- systemd --------------------------------------------------------------------------------------
+
+
+def units(root, ending):
+    place = os.path.join(root, f"{USR}/lib/systemd/system")
+    return sorted(os.path.join(place, n) for n in os.listdir(place) if n.endswith(ending))
+
+
+def check_exposure(tap, root):
+    if shutil.which("systemd-analyze") is None:
+        tap.skip("the units' exposure", "systemd-analyze is not installed")
+        return
+    if "--offline" not in run("systemd-analyze", "--help").stdout:
+        tap.skip("the units' exposure", "this systemd-analyze knows no --offline")
+        return
+    for unit in units(root, ".service"):
+        said = run(
+            "systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", unit
+        )
+        level = said.stdout.strip().splitlines()[-1:] or [said.stderr]
+        tap.ok(said.returncode == 0, level[0].strip("→ \n"), said.stdout + said.stderr)
+
+
+def check_verified(tap, root):
+    if shutil.which("systemd-analyze") is None:
+        tap.skip("the units verified", "systemd-analyze is not installed")
+        return
+    system = next(
+        (p for p in ("/usr/lib/systemd/system", "/lib/systemd/system") if os.path.isdir(p)), ""
+    )
+    ours = os.path.join(root, f"{USR}/lib/systemd/system")
+    for name in (
+        "sysinit.target",
+        "basic.target",
+        "sockets.target",
+        "timers.target",
+        "shutdown.target",
+    ):
+        if not os.path.exists(os.path.join(ours, name)):
+            shutil.copy(os.path.join(system, name), ours)
+    for name in ("usr/bin/websocketd", "bin/sh"):
+        path = os.path.join(root, name)
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            shutil.copy("/bin/true", path)
+    checked = [u for ending in (".service", ".socket", ".timer") for u in units(root, ending)]
+    checked = [u for u in checked if "openclaw" in u]
+    said = run("systemd-analyze", "verify", "--man=no", f"--root={root}", *checked)
+    faults = [
+        line
+        for line in (said.stdout + said.stderr).splitlines()
+        # of the host's own targets, which are not all here
+        if "openclaw" in line and "not found" not in line
+    ]
+    tap.equal(faults, [], "systemd-analyze verify finds nothing")
+    broken = units(root, "http.service")[0]
+    text = read(broken)
+    with open(broken, "w", encoding="utf-8") as file:
+        file.write(text.replace("NoNewPrivileges=", "NoNewPrivilege="))
+    said = run("systemd-analyze", "verify", "--man=no", f"--root={root}", broken)
+    tap.ok("NoNewPrivilege" in said.stderr, "and would find something", said.stderr)
+    with open(broken, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def check_users(tap, root):
+    if shutil.which("systemd-sysusers") is None:
+        tap.skip("the service's user is made", "systemd-sysusers is not installed")
+        return
+    os.makedirs(os.path.join(root, "etc"), exist_ok=True)
+    said = run("systemd-sysusers", f"--root={root}")
+    tap.ok(
+        re.search(
+            r"^openclaw-gateway:.*:/nonexistent:/usr/sbin/nologin$", read(root, "etc/passwd"), re.M
+        ),
+        "systemd-sysusers makes the service's user",
+        said.stderr,
+    )
+
+
+class Activated:
+    """The unit's responder, on a socket that systemd-socket-activate made, with nothing but what the unit
+    gives it."""
+
+    def __init__(self, root, directory):
+        unit = read(root, f"{USR}/lib/systemd/system/openclaw-gateway-http.service")
+        command = re.search(r"^ExecStart=(.*)$", unit, re.M).group(1).split()
+        self.path = os.path.join(directory, "http.sock")
+        self.log = open(os.path.join(directory, "log"), "w+", encoding="utf-8")
+        settings = {
+            "GATEWAY_ENV": "/dev/null",
+            "RUNTIME_DIR": os.path.join(directory, "run"),
+            "HTTP_SOCKET": os.path.join(directory, "not-this-one.sock"),
+            "DATABASE_URL": "postgresql://nobody@/nowhere?host=/nonexistent",
+        }
+        self.process = subprocess.Popen(
+            ["systemd-socket-activate", "-l", self.path]
+            + [f"-E{name}={value}" for name, value in settings.items()]
+            + [root + command[0], *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+        wait(lambda: os.path.exists(self.path), "the socket is there")
+
+
+def check_activation(tap, root):
+    if shutil.which("systemd-socket-activate") is None:
+        tap.skip(
+            "the responder is activated by its socket", "systemd-socket-activate is not installed"
+        )
+        return
+    with tempfile.TemporaryDirectory(prefix="ocga-") as directory:
+        service = Activated(root, directory)
+        answer = fastcgi.request(service.path, "GET", "/healthz", timeout=TIMEOUT)
+        tap.equal(answer.status, 200, "the first request starts the responder and is answered")
+        tap.ok(
+            not os.path.exists(os.path.join(directory, "not-this-one.sock")), "on no other socket"
+        )
+        # without its database it says so, and lives
+        answer = fastcgi.request(service.path, "GET", "/readyz", timeout=TIMEOUT)
+        tap.equal(answer.status, 503, "it is not ready without a database")
+        service.process.send_signal(signal.SIGTERM)
+        tap.equal(service.process.wait(TIMEOUT), 0, "SIGTERM ends it well")
+        tap.ok(os.path.exists(service.path), "and the socket is left to who made it")
+        service.log.close()
+
+
+# ---- other packages' configuration ----------------------------------------------------------------
+
+
+def check_examples(tap, root):
+    """As they stand, but for the folders of the machine."""
+    examples = os.path.join(root, f"{USR}/share/doc/openclaw-gateway/examples")
+    front = os.path.join(root, "front")
+    for name in ("empty", "tmp"):
+        os.makedirs(os.path.join(front, name), exist_ok=True)
+    gateway = os.path.join(root, f"{USR}/sbin/openclaw-gateway-http")
+    for name, program, arguments in (
+        ("lighttpd.conf", "lighttpd", ["-tt", "-f"]),
+        ("apache.conf", "apache2", ["-t", "-f"]),
+        ("nginx.conf", "nginx", ["-e", "stderr", "-t", "-c"]),
+        ("cgi-lighttpd.conf", "lighttpd", ["-tt", "-f"]),
+        ("cgi-apache.conf", "apache2", ["-t", "-f"]),
+    ):
+        path = next(
+            (p for p in (f"/usr/sbin/{program}", shutil.which(program)) if p and os.path.exists(p)),
+            None,
+        )
+        if path is None:
+            tap.skip(name, f"{program} is not installed")
+            continue
+        try:
+            pwd.getpwnam("www-data")
+        except KeyError:
+            tap.skip(name, "there is no user www-data here")
+            continue
+        text = read(examples, name)
+        text = text.replace("/var/lib/openclaw-gateway/front", front).replace(
+            f"/{USR}/sbin/openclaw-gateway-http", gateway
+        )
+        text = text.replace(
+            f"/{USR}/share/openclaw-gateway", os.path.join(root, USR, "share/openclaw-gateway")
+        )
+        copy = os.path.join(root, name)
+        with open(copy, "w", encoding="utf-8") as file:
+            file.write(text)
+        said = run(path, *arguments, copy)
+        tap.ok(said.returncode == 0, f"{program} takes {name}", said.stdout + said.stderr)
+    said = run(
+        os.path.join(root, USR, "bin/gatewayctl"),
+        "--config",
+        os.path.join(examples, "gateway.env"),
+        "--check-config",
+        env={"PATH": os.environ["PATH"]},
+    )
+    tap.equal(said.returncode, 0, "gatewayctl takes gateway.env")
+    pooler = read(examples, "pgbouncer.ini")
+    sizes = [int(n) for n in re.findall(r"^openclaw\S* = .*pool_size=(\d+)", pooler, re.M)]
+    tap.ok(
+        len(sizes) == 2 and sum(sizes) < 20 and "pool_mode = transaction" in pooler,
+        "PgBouncer: transaction pooling, places for the gateway and for the sweeper, and one of 20 left",
+        sizes,
+    )
+
+
+def check_cron(tap, root):
+    line = read(root, f"{USR}/share/doc/openclaw-gateway/examples/cron").strip().splitlines()[-1]
+    fields = line.split(None, 6)
+    tap.equal(
+        (fields[:6], fields[6].split()[-3:-1]),
+        (["*"] * 5 + ["openclaw-gateway"], ["openclaw-gateway-sweeper", "--once"]),
+        "the cron line: a sweep every minute, as the service's user",
+    )
+
+
+def main():
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="ocgi-") as root:
+        os.chmod(root, 0o755)
+        began = time.monotonic()
+        said = install(root)
+        tap.equal((said.returncode, said.stderr), (0, ""), "make install DESTDIR=")
+        print(f"# in {time.monotonic() - began:.0f} s", flush=True)
+        check_files(tap, root)
+        check_exposure(tap, root)
+        check_verified(tap, root)
+        check_users(tap, root)
+        check_activation(tap, root)
+        check_examples(tap, root)
+        check_cron(tap, root)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

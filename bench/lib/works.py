@@ -142,34 +142,38 @@ def ws_url(setting, side):
     return (setting.peer_url if side == "peer" else setting.stack.url).replace("http:", "ws:") + "/"
 
 
-def wsload(setting, side, mode, count, seconds, tokens=None, *more):
+def wsload(setting, side, mode, count, seconds, tokens=None, *more, cost=None):
+    """cost: counts from when all connections are open to when the last message is done."""
     command = [setting.wsload, mode, "--url", ws_url(setting, side), "--count", str(count), "--seconds", str(seconds)]
-    command += (["--tokens", tokens] if tokens else []) + list(more)
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
-    if result.returncode != 0:
-        raise Failed(f"{' '.join(command)}: {result.stderr}")
-    return json.loads(result.stdout)
+    command += (["--tokens", tokens] if tokens else []) + list(more) + (["--start", "asked"] if cost else [])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as load:
+        if cost and load.stdout.readline() == "ready\n":
+            with cost:
+                load.stdin.write("go\n")
+                load.stdin.close()
+                line = load.stdout.readline()
+        else:
+            line = load.stdout.readline()
+        failure = load.stderr.read()
+    if load.returncode != 0 or not line:
+        raise Failed(f"wsload {mode} {count}: {failure.strip()}")
+    figures = json.loads(line)
+    return cost.add(figures, figures["done"]) if cost else figures
 
 
 def ws_send(count):
     def gateway(setting, seconds):
-        with Cost(setting, "gateway") as cost:
-            figures = wsload(setting, "gateway", "send", count, seconds, setting.tokens(count), "--to", f"a{SINKS}")
-        return cost.add(figures, figures["done"])
+        return wsload(setting, "gateway", "send", count, seconds, setting.tokens(count), "--to", f"a{SINKS}", cost=Cost(setting, "gateway"))
 
     def peer(setting, seconds):
-        with Cost(setting, "peer") as cost:
-            figures = wsload(setting, "peer", "send", count, seconds, None, "--dialect", "bare")
-        return cost.add(figures, figures["done"])
+        return wsload(setting, "peer", "send", count, seconds, None, "--dialect", "bare", cost=Cost(setting, "peer"))
 
     return Work(f"ws.send.{count}", gateway, peer)
 
 
 def delivery(count):
     def gateway(setting, seconds):
-        with Cost(setting, "gateway") as cost:
-            figures = wsload(setting, "gateway", "pairs", count, seconds, setting.tokens(count, count))
-        return cost.add(figures, figures["done"])
+        return wsload(setting, "gateway", "pairs", count, seconds, setting.tokens(count, count), cost=Cost(setting, "gateway"))
 
     # the peer delivers to nobody: its mere send is what the delivery is held against
     return Work(f"ws.delivery.{count}", gateway, against=f"ws.send.{count}")
@@ -177,9 +181,7 @@ def delivery(count):
 
 def fanin(count):
     def gateway(setting, seconds):
-        with Cost(setting, "gateway") as cost:
-            figures = wsload(setting, "gateway", "fanin", count, seconds, setting.tokens(count, 1, first=SINKS - count - 2))
-        return cost.add(figures, figures["done"])
+        return wsload(setting, "gateway", "fanin", count, seconds, setting.tokens(count, 1, first=SINKS - count - 2), cost=Cost(setting, "gateway"))
 
     return Work(f"ws.fanin.{count}", gateway)
 

@@ -14,7 +14,8 @@
  *   idle   opens N connections, prints "ready", holds them for S seconds
  *
  * FILE has one line for each connection: a bearer token and the agent's name; senders first, then
- * recipients. Tokens never stand in argv. Prints one JSON object.
+ * recipients. With --start asked it prints "ready" when all are open and begins when it is sent a line.
+ * Tokens never stand in argv. Prints one JSON object.
  */
 #define _GNU_SOURCE /* memmem: answers are searched, not parsed */
 #include <arpa/inet.h>
@@ -55,7 +56,7 @@ struct connection {
 };
 
 static enum mode mode;
-static bool bare;
+static bool bare, wait;
 static struct sockaddr_in address;
 static struct connection *connections;
 static int count, total, epoll_fd;
@@ -446,10 +447,13 @@ int main(int argc, char **argv)
             to = argv[i + 1];
         else if (strcmp(argv[i], "--dialect") == 0)
             bare = strcmp(argv[i + 1], "bare") == 0;
+        else if (strcmp(argv[i], "--start") == 0)
+            wait = strcmp(argv[i + 1], "asked") == 0;
     }
     if (mode > MODE_IDLE || !port || count < 1) {
         fprintf(stderr, "usage: wsload send|pairs|fanin|open|idle --url ws://HOST:PORT/ --count N\n"
-                        "              --seconds S --tokens FILE [--to AGENT] [--dialect bare]\n");
+                        "              --seconds S --tokens FILE [--to AGENT] [--dialect bare]\n"
+                        "              [--start asked]\n");
         return 64;
     }
 
@@ -492,6 +496,12 @@ int main(int argc, char **argv)
         return in_state(CLOSED) ? 1 : 0;
     }
 
+    if (wait) { /* what the opening costs is not what the sending costs */
+        printf("ready\n");
+        fflush(stdout);
+        if (getchar() == EOF)
+            return 1;
+    }
     began = now_us();
     for (int i = 0; i < count; i++)
         send_next(&connections[i]);

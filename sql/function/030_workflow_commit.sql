@@ -174,18 +174,24 @@ begin
 
     if cardinality(v_started) > 0 then
       -- what an older client's delete left behind must not become this workflow's past
-      delete from dbos_system.operation_outputs o
-      using unnest(p_id) with ordinality as w (id, ord)
-      where o.workflow_uuid = w.id
-        and w.ord = any (v_started);
+      if exists (select from dbos_system.operation_outputs o where o.workflow_uuid = any (p_id))
+        or exists (select from dbos_system.workflow_input i where i.workflow_uuid = any (p_id))
+      then
+        delete from dbos_system.operation_outputs o
+        using unnest(p_id) with ordinality as w (id, ord)
+        where o.workflow_uuid = w.id
+          and w.ord = any (v_started);
+
+        delete from dbos_system.workflow_input i
+        using unnest(p_id) with ordinality as w (id, ord)
+        where i.workflow_uuid = w.id
+          and w.ord = any (v_started);
+      end if;
 
       insert into dbos_system.workflow_input (workflow_uuid, inputs, retention_timestamp)
       select w.id, w.input, v_now
       from unnest(p_id, p_input) with ordinality as w (id, input, ord)
-      where w.ord = any (v_started)
-      on conflict (workflow_uuid) do update
-      set inputs = excluded.inputs,
-        retention_timestamp = excluded.retention_timestamp;
+      where w.ord = any (v_started);
     end if;
   end if;
 
@@ -264,7 +270,7 @@ begin
 
   if cardinality(v_live) > 0 then
     if cardinality(p_send_of) > 0 then
-      -- a message that outlived the delete of its workflow is not this workflow's
+      -- a message that outlived the delete of its workflow, or its rewinding, is not this workflow's
       if exists (select from dbos_system.notifications n where n.message_uuid = any (p_send_id)) then
         with stale as (
           select n.message_uuid, substr(n.destination_uuid, 7) as agent_id
@@ -295,10 +301,7 @@ begin
       from unnest(p_send_of, p_send_to, p_send_id, p_send_message)
         with ordinality as s (of_ord, agent_id, id, message, ord)
       where s.of_ord = any (v_live)
-      order by s.ord
-      -- a rewound workflow sends its message once more
-      on conflict (message_uuid) do update
-      set consumed = false;
+      order by s.ord;
       perform set_config('openclaw.writer', '', true);
 
       with sent as (
@@ -359,14 +362,34 @@ begin
     end if;
 
     if cardinality(p_event_of) > 0 then
-      perform openclaw.workflow_event(
-        array_agg(p_id[e.of_ord]),
-        array_agg(e.step),
-        array_agg(e.key),
-        array_agg(coalesce(e.value, format('{"at":%s}', v_now)))
-      )
-      from unnest(p_event_of, p_event_step, p_event_key, p_event_value) as e (of_ord, step, key, value)
-      where e.of_ord = any (v_live);
+      -- a workflow that has just been started has none yet: there is nothing that could be replaced
+      insert into dbos_system.workflow_events (workflow_uuid, key, value, serialization)
+      select distinct on (e.of_ord, e.key)
+        p_id[e.of_ord], e.key, coalesce(e.value, format('{"at":%s}', v_now)), 'portable_json'
+      from unnest(p_event_of, p_event_key, p_event_value)
+        with ordinality as e (of_ord, key, value, ord)
+      where e.of_ord = any (v_started)
+      order by e.of_ord, e.key, e.ord desc;
+
+      insert into dbos_system.workflow_events_history (workflow_uuid, function_id, key, value, serialization)
+      select distinct on (e.of_ord, e.step, e.key)
+        p_id[e.of_ord], e.step, e.key, coalesce(e.value, format('{"at":%s}', v_now)), 'portable_json'
+      from unnest(p_event_of, p_event_step, p_event_key, p_event_value)
+        with ordinality as e (of_ord, step, key, value, ord)
+      where e.of_ord = any (v_started)
+      order by e.of_ord, e.step, e.key, e.ord desc;
+
+      if cardinality(v_live) > cardinality(v_started) then
+        perform openclaw.workflow_event(
+          array_agg(p_id[e.of_ord]),
+          array_agg(e.step),
+          array_agg(e.key),
+          array_agg(coalesce(e.value, format('{"at":%s}', v_now)))
+        )
+        from unnest(p_event_of, p_event_step, p_event_key, p_event_value) as e (of_ord, step, key, value)
+        where e.of_ord = any (v_live)
+          and e.of_ord <> all (v_started);
+      end if;
     end if;
 
     if 'SUCCESS' = any (p_status) or 'ERROR' = any (p_status) then

@@ -171,8 +171,8 @@ $$;
 -- flight, such a message holds the whole line. What expired is left to the sweeper; what was
 -- cancelled is withdrawn. With no message the one row says when the next may be due; with messages
 -- next_due is null.
--- Locks: subscription (share, so that who takes the inbox over or resumes it finds all that was
--- leased), then inbox, skipping what others hold.
+-- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
+-- resumes it finds all that was leased), then inbox, skipping what others hold.
 create or replace function openclaw.inbox_claim(
   p_agent text,
   p_holder text,
@@ -211,21 +211,39 @@ declare
   v_enough constant bigint := 2097152;
   v_room bigint := p_limit;
   v_waiting boolean;
+  v_ready boolean;
 begin
+  -- who finds nothing locks nothing either, for a lock is a commit and a flush
+  v_ready := exists (
+    select
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'ready'
+      and i.due_at <= v_now
+  );
+
   if p_epoch is not null then
-    perform
-    from openclaw.subscription s
-    where s.agent_id = p_agent
-      and s.executor_id = p_holder
-      and s.epoch = p_epoch
-    for share;
+    if v_ready then
+      perform
+      from openclaw.subscription s
+      where s.agent_id = p_agent
+        and s.executor_id = p_holder
+        and s.epoch = p_epoch
+      for share;
+    else
+      perform
+      from openclaw.subscription s
+      where s.agent_id = p_agent
+        and s.executor_id = p_holder
+        and s.epoch = p_epoch;
+    end if;
     if not found then
       raise exception 'a newer subscription has taken over the inbox of %', p_agent
         using errcode = 'OC001';
     end if;
   end if;
 
-  if p_max_in_flight is not null then
+  if v_ready and p_max_in_flight is not null then
     select least(v_room, p_max_in_flight - count(*))
     into v_room
     from openclaw.inbox i
@@ -234,16 +252,18 @@ begin
       and i.holder = p_holder;
   end if;
 
-  v_waiting := exists (
-    select
-    from openclaw.inbox i
-    where i.agent_id = p_agent
-      and i.state = 'ready'
-      and i.claims > 0
-      and i.due_at > v_now
-  );
+  v_waiting := v_ready
+    and exists (
+      select
+      from openclaw.inbox i
+      where i.agent_id = p_agent
+        and i.state = 'ready'
+        and i.claims > 0
+        and i.due_at > v_now
+    );
 
-  if v_room > 0
+  if v_ready
+    and v_room > 0
     and not (v_waiting and p_max_in_flight is not distinct from 1)
     and exists (select from openclaw.agent a where a.agent_id = p_agent and a.status = 'active')
   then
@@ -332,7 +352,7 @@ begin
   return query
   select
     (
-      select greatest(min(i.due_at) - v_now, 0)
+      select min(i.due_at) - v_now
       from openclaw.inbox i
       where i.agent_id = p_agent
         and i.state = 'ready'
@@ -368,10 +388,16 @@ declare
   v_response text[];
   v_settled bigint[];
 begin
+  -- by its number and nothing else: the index of what is leased is full of what was
   select array_agg(g.seq), array_agg(g.delivery), array_agg(g.response)
   into v_seq, v_delivery, v_response
   from unnest(p_seq, p_delivery, p_response) as g (seq, delivery, response)
-  join openclaw.inbox i on i.inbox_seq = g.seq
+  cross join lateral (
+    select n.agent_id, n.delivery_id, n.state
+    from openclaw.inbox n
+    where n.inbox_seq = g.seq
+    offset 0
+  ) i
   where i.agent_id = p_agent
     and i.delivery_id = g.delivery
     and i.state = 'leased';
@@ -392,9 +418,13 @@ begin
     end,
     x.host || '/' || x.executor_id
   from unnest(p_seq, p_delivery) with ordinality as g (seq, delivery, ord)
-  left join openclaw.inbox i
-    on i.inbox_seq = g.seq
-    and i.agent_id = p_agent
+  left join lateral (
+    select n.inbox_seq, n.agent_id, n.delivery_id, n.state, n.waiter
+    from openclaw.inbox n
+    where n.inbox_seq = g.seq
+    offset 0
+  ) i
+    on i.agent_id = p_agent
     and i.delivery_id = g.delivery
   left join openclaw.executor x
     on x.executor_id = i.waiter

@@ -267,12 +267,22 @@ create or replace function openclaw.inbox_count()
 returns void
 language sql
 set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
 as $$
   insert into openclaw.inbox_depth as d (agent_id, depth, counted_at)
   select i.agent_id, count(*), openclaw.now_ms()
-  from openclaw.inbox i
+  from (
+    -- state by state, as the indexes are: what is settled is not even looked at
+    select r.agent_id
+    from openclaw.inbox r
+    where r.state = 'ready'
+    union all
+    select l.agent_id
+    from openclaw.inbox l
+    where l.state = 'leased'
+  ) i
   join openclaw.agent a on a.agent_id = i.agent_id
-  where i.state in ('ready', 'leased')
   group by i.agent_id
   order by i.agent_id
   on conflict (agent_id) do update

@@ -121,25 +121,40 @@ struct text encode_error(struct workflow *workflow, struct text error)
     return superjson(workflow, native);
 }
 
+static bool is_absent_or(const struct document *document, enum document_kind kind)
+{
+    return !document || document_kind(document) == DOCUMENT_NULL || document_kind(document) == kind;
+}
+
 enum error decode_input(struct workflow *workflow, struct text inputs)
 {
     bool native = text_is(workflow->serialization, "js_superjson");
-    struct document *document;
+    struct document *document, *named;
     enum error error;
 
     if (!inputs.data)
         return OK;
+    if (!workflow->serialization.data)
+        return failure_set(&workflow->failure, ERR_INVALID_REQUEST,
+                           "it does not say how its input is serialized; "
+                           "enqueue it with portable serialization");
     if (!native && !text_is(workflow->serialization, "portable_json"))
         return failure_set(&workflow->failure, ERR_INVALID_REQUEST,
                            "its input is serialized as %.*s, which this gateway cannot read; "
                            "enqueue it with portable serialization",
-                           (int)workflow->serialization.len,
-                           workflow->serialization.data ? workflow->serialization.data : "");
+                           (int)workflow->serialization.len, workflow->serialization.data);
     error = document_parse(workflow->arena, inputs, &stored_limits, &workflow->failure, &document);
     if (error)
         return error;
     workflow->arguments = document_get(document, native ? "json" : "positionalArgs");
-    workflow->named = native ? NULL : document_get(document, "namedArgs");
+    workflow->named = named = native ? NULL : document_get(document, "namedArgs");
+    if (document_kind(document) != DOCUMENT_OBJECT ||
+        !is_absent_or(workflow->arguments, DOCUMENT_ARRAY) || (native && !workflow->arguments) ||
+        !is_absent_or(named, DOCUMENT_OBJECT))
+        return failure_set(&workflow->failure, ERR_INVALID_REQUEST,
+                           native ? "its input is not superjson of an array of arguments"
+                                  : "its input must have positionalArgs, an array, and namedArgs, "
+                                    "an object, where it has them");
     workflow->input = document_at(workflow->arguments, 0);
     return OK;
 }

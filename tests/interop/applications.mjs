@@ -113,4 +113,25 @@ await cases({
     await theirs.destroy();
     await t.host("neighbour_kill");
   },
+
+  "25 asks an agent": async (t) => {
+    await t.host("launch");
+    await t.host("provision", "clara");
+    const theirs = await connect({ applicationName: "neighbour" });
+    const asks = await theirs.enqueuePortable({ workflowName: "ask", queueName: "neighbour-queue", workflowID: t.id() }, ["clara", { q: 1 }]);
+    const carrier = () =>
+      t.row("select workflow_uuid as id from SCHEMA.workflow_status where parent_workflow_id = $1 and status = 'DELAYED'", asks.workflowID);
+    await t.until("the message is in the inbox", carrier);
+    const { id } = await carrier();
+    await t.host("neighbour_kill");
+    await t.host("acknowledge", "clara", '{"a":2}');
+    await t.host("launch");
+    t.equal(
+      await asks.getResult(often),
+      { status: "acknowledged", response: { a: 2 }, carrier: id },
+      "a workflow of an application asks an agent, is killed, and has the answer",
+    );
+    await theirs.destroy();
+    await t.host("neighbour_kill");
+  },
 });

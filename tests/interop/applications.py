@@ -77,30 +77,44 @@ class CommandLine:
 
 def check_cli(tap):
     with clients.Gateway(DBOS_SCHEMA="dbos") as gateway:
-        db, cli = gateway.machine.db, CommandLine(gateway.cluster.url(DATABASE))
-        enqueue = "select dbos.enqueue_workflow('testScript', 'openclaw', array[{}::json]," \
-            " workflow_id => '{}', application_name => 'openclaw-gateway') as id"  # fmt: skip
-        gateway.cluster.wait_until("select count(*) = 1 from dbos.queues", DATABASE)
-        for identity, script in (("done", [["step", 1]]), ("waits", [["recv", "t", 600000]])):
-            db.run(enqueue.format("'" + json.dumps(script) + "'", identity))
-        status = "select status = '{}' from dbos.workflow_status where workflow_uuid = '{}'"
-        gateway.cluster.wait_until(status.format("SUCCESS", "done"), DATABASE)
-        gateway.cluster.wait_until(status.format("DELAYED", "waits"), DATABASE)
+        gateway.machine.db.provision("alice")
+        for label, server in (("direct", gateway.cluster), ("pooled", gateway.bouncer)):
+            check_commands(tap, gateway, server, label)
 
-        listed = {row["workflowID"]: row["status"] for row in cli("list")}
-        tap.equal(listed, {"done": "SUCCESS", "waits": "DELAYED"}, "dbos workflow list")
-        tap.equal(cli("get", "done")["workflowName"], "testScript", "dbos workflow get")
-        tap.equal([step["name"] for step in cli("steps", "done")], ["testStep"], "dbos workflow steps")
-        queued = [row["workflowID"] for row in cli("queue", "list")]
-        tap.equal(queued, ["waits"], "dbos workflow queue list")
-        cli("cancel", "waits")
-        tap.equal(cli("get", "waits")["status"], "CANCELLED", "dbos workflow cancel")
-        cli("resume", "waits")
-        gateway.cluster.wait_until(status.format("DELAYED", "waits"), DATABASE)
-        tap.ok(True, "dbos workflow resume: it waits on")
-        cli("fork", "done", "-S", "0", "-f", "forked")
-        gateway.cluster.wait_until(status.format("SUCCESS", "forked"), DATABASE)
-        tap.equal(cli("get", "forked")["forkedFrom"], "done", "dbos workflow fork")
+
+def check_commands(tap, gateway, server, label):
+    db, cli = gateway.machine.db, CommandLine(server.url(DATABASE))
+    done, waits = f"done-{label}", f"waits-{label}"
+    enqueue = "select dbos.enqueue_workflow('testScript', 'openclaw', array[{}::json]," \
+        " workflow_id => '{}', application_name => 'openclaw-gateway') as id"  # fmt: skip
+    gateway.cluster.wait_until("select count(*) = 1 from dbos.queues", DATABASE)
+    for identity, script in ((done, [["step", 1]]), (waits, [["recv", "t", 600000]])):
+        db.run(enqueue.format("'" + json.dumps(script) + "'", identity))
+    status = "select status = '{}' from dbos.workflow_status where workflow_uuid = '{}'"
+    gateway.cluster.wait_until(status.format("SUCCESS", done), DATABASE)
+    gateway.cluster.wait_until(status.format("DELAYED", waits), DATABASE)
+
+    listed = {row["workflowID"]: row["status"] for row in cli("list", "-l", "100")}
+    ours = {row: listed.get(row) for row in (done, waits, "agent:alice")}
+    tap.equal(
+        ours, {done: "SUCCESS", waits: "DELAYED", "agent:alice": "DELAYED"}, f"{label}: dbos workflow list, mailboxes too"
+    )
+    tap.equal(list(listed)[-1], waits, f"{label}: in the order of time")
+    named = [row["workflowID"] for row in cli("list", "-n", "testScript", "-S", "DELAYED", "-a", "openclaw-gateway")]
+    tap.equal(named, [waits], f"{label}: by name, status and application")
+    tap.equal(cli("get", done)["workflowName"], "testScript", f"{label}: dbos workflow get")
+    tap.equal([step["name"] for step in cli("steps", done)], ["testStep"], f"{label}: dbos workflow steps")
+    queued = [row["workflowID"] for row in cli("queue", "list", "-q", "openclaw")]
+    tap.equal(queued, [waits], f"{label}: dbos workflow queue list")
+    cli("cancel", waits)
+    tap.equal(cli("get", waits)["status"], "CANCELLED", f"{label}: dbos workflow cancel")
+    cli("resume", waits)
+    gateway.cluster.wait_until(status.format("DELAYED", waits), DATABASE)
+    tap.ok(True, f"{label}: dbos workflow resume: it waits on")
+    cli("fork", done, "-S", "0", "-f", f"forked-{label}")
+    gateway.cluster.wait_until(status.format("SUCCESS", f"forked-{label}"), DATABASE)
+    tap.equal(cli("get", f"forked-{label}")["forkedFrom"], done, f"{label}: dbos workflow fork")
+    cli("cancel", waits)
 
 
 def main():

@@ -8,7 +8,8 @@
         gateway.run(tap, "tests/interop/messages.mjs", server, label="direct")
 
 What a case can ask of this side, host(CALL, …): ran (the keys of external steps, in order), kill (the
-sweeper, SIGKILL; starts another), sweeper (so many sweepers from now on), restart (one
+sweeper, SIGKILL; starts another), sweeper (so many sweepers from now on, on
+hosts of their own where that is true), restart (one
 sweeper with these settings), prune (gatewayctl prune).
 """
 
@@ -75,11 +76,12 @@ class Gateway:
             sweeper.process.wait()
         self.sweepers = [self.machine.start(**self.settings)]
 
-    def sweeper(self, count):
+    def sweeper(self, count, hosts=False):
         while len(self.sweepers) > count:
             self.sweepers.pop().__exit__(None, None, None)
         while len(self.sweepers) < count:
-            self.sweepers.append(self.machine.start(**self.settings))
+            host = {"HOST_NAME": f"host-{len(self.sweepers)}"} if hosts else {}
+            self.sweepers.append(self.machine.start(**self.settings, **host))
 
     def restart(self, settings):
         self.sweeper(0)

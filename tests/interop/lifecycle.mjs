@@ -239,6 +239,46 @@ await cases({
     await t.rejects(t.client.retrieveWorkflow(broken).getResult(often), "PortableWorkflowError", "as does broken JSON");
   },
 
+  "18 odd inputs": async (t) => {
+    const enqueue = async (serialization, inputs) => {
+      const id = t.id();
+      await t.rows(
+        "insert into SCHEMA.workflow_status (workflow_uuid, status, name, queue_name, serialization, application_name, inputs)" +
+          " values ($1, 'ENQUEUED', 'testScript', 'openclaw', $2, $3, $4)",
+        id, serialization, APPLICATION, inputs,
+      );
+      return t.client.retrieveWorkflow(id);
+    };
+    const odd = [
+      ["DBOS_JSON", "W10="],
+      ["DBOS_GOB", "AAAA"],
+      ["java_jackson", "[[]]"],
+      ["py_pickle", "gASVAA=="],
+      ["custom_serializer", "whatever"],
+      ["js_superjson", "{"],
+      ["js_superjson", '"no object"'],
+      ["js_superjson", "{}"],
+      ["portable_json", "[1]"],
+      ["portable_json", '{"positionalArgs":{}}'],
+      ["portable_json", '{"positionalArgs":[],"namedArgs":[]}'],
+      ["portable_json", "{"],
+      [null, '{"positionalArgs":[]}'],
+    ];
+    for (const [serialization, inputs] of odd) {
+      const handle = await enqueue(serialization, inputs);
+      const row = await t.until("it has ended", async () => {
+        const row = await t.status(handle.workflowID);
+        return ["ERROR", "SUCCESS"].includes(row.status) && row;
+      });
+      const ended = await handle.getResult(often).then((value) => ({ value }), (error) => ({ error }));
+      const what = `${serialization} ${inputs}`;
+      t.equal(row.status, "ERROR", `${what}: a visible ERROR`);
+      t.ok(ended.error instanceof Error && ended.error.message.length > 0, `${what}: which the client reads`, ended);
+    }
+    for (const inputs of [null, "{}", '{"positionalArgs":null,"namedArgs":null}'])
+      t.equal(await (await enqueue("portable_json", inputs)).getResult(often), [], `portable_json ${inputs}: no arguments`);
+  },
+
   "22 SQL functions": async (t) => {
     const call = async (values) => (await t.row(`select SCHEMA.enqueue_workflow(${values}) as id`)).id;
     const result = (id) => t.client.retrieveWorkflow(id).getResult(often);

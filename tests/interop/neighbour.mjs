@@ -49,6 +49,19 @@ watch("watchStream", async (id, key) => {
 });
 watch("watchResult", (id) => DBOS.retrieveWorkflow(id).getResult());
 
+// asks an agent of the gateway, and waits for the answer
+DBOS.registerWorkflow(
+  async (to, content) => {
+    const handle = await DBOS.enqueueWorkflowWithOptions(
+      { applicationName: "openclaw-gateway", queueName: "openclaw", workflowName: "routeAgentMessage" },
+      { from: "neighbour", to, content },
+    );
+    const { status, response } = await handle.getResult();
+    return { status, response, carrier: handle.workflowID };
+  },
+  { name: "ask", serialization: "portable" },
+);
+
 // what a schedule starts
 DBOS.registerWorkflow(async (date, context) => ({ ...context, date: date instanceof Date }), { name: "tick" });
 

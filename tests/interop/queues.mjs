@@ -125,6 +125,9 @@ await cases({
       await sleep(200);
     } while ((await t.status(bounced.workflowID)).status === "DELAYED" && Date.now() - began < 8000);
     t.ok(Date.now() - began < 5000, "and its deadline caps the delay", Date.now() - began);
+    const native = new sdk.DebouncerClient(t.client, { workflowName: "testScript" });
+    const late = [await native.debounce(key, 300, [step("a")]), await native.debounce(key, 300, [step("b")])];
+    t.equal([late[0].workflowID, await late[0].getResult(often)], [late[1].workflowID, ["b"]], "native, on no queue of ours, too");
     const after = await debouncer.debounce(key, 200, [step("again")]);
     t.equal(await after.getResult(often), ["again"], "the key is free again");
   },

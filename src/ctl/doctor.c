@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/uuid.h"
-#include "ctl/ctl.h"
+#include "ctl/doctor.h"
 #include "gateway/schema.h"
 
 #define SERVER_MIN         140000 /* server_version_num */
@@ -21,17 +21,7 @@
 #define SOCKET_PATH_MAX    107
 #define BELL_SUFFIX        ".bell"
 
-enum level { LEVEL_OK, LEVEL_WARN, LEVEL_FAIL, LEVEL_SKIP };
 static const char *const level_names[] = {"OK", "WARN", "FAIL", "SKIP"};
-
-struct doctor {
-    struct ctl *ctl;
-    struct arena *arena;
-    struct db *direct;
-    struct document *checks;
-    struct failure failure; /* of the call that failed last */
-    enum error worst;       /* the first FAIL's error */
-};
 
 /* Each returns its level and what it has to say; `error` is what a FAIL means for the exit status.
  */
@@ -41,8 +31,8 @@ struct check {
     enum level (*run)(struct doctor *doctor, const char **ret_detail);
 };
 
-static bool call_rows(struct doctor *doctor, struct db *db, enum statement statement,
-                      struct db_rows **ret_rows)
+bool doctor_rows(struct doctor *doctor, struct db *db, enum statement statement,
+                 struct db_rows **ret_rows)
 {
     struct db_call call;
 
@@ -50,7 +40,7 @@ static bool call_rows(struct doctor *doctor, struct db *db, enum statement state
     return db_run(db, &call, &doctor->failure, ret_rows) == OK;
 }
 
-static enum level failed(struct doctor *doctor, const char **ret_detail)
+enum level doctor_failed(struct doctor *doctor, const char **ret_detail)
 {
     *ret_detail = arena_printf(doctor->arena, "%s: %s", error_phrase(doctor->failure.error),
                                doctor->failure.detail);
@@ -117,8 +107,8 @@ static enum level check_database(struct doctor *doctor, const char **ret_detail)
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows)) {
-        enum level level = failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows)) {
+        enum level level = doctor_failed(doctor, ret_detail);
 
         *ret_detail = arena_printf(doctor->arena,
                                    "%s; start PostgreSQL and the pooler in front of it, or correct "
@@ -159,8 +149,8 @@ static enum level check_direct(struct doctor *doctor, const char **ret_detail)
                       "DATABASE_URL is a role without DDL rights";
         return LEVEL_OK;
     }
-    if (!call_rows(doctor, doctor->direct, STATEMENT_SERVER_FACTS, &rows))
-        return failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->direct, STATEMENT_SERVER_FACTS, &rows))
+        return doctor_failed(doctor, ret_detail);
     *ret_detail = arena_printf(doctor->arena, "database %s, role %s", db_text(rows, 0, 5).data,
                                db_text(rows, 0, 3).data);
     return LEVEL_OK;
@@ -170,51 +160,67 @@ static bool backend_pid(struct doctor *doctor, struct db *db, int64_t *ret_pid)
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, db, STATEMENT_DOCTOR_SERVER, &rows))
+    if (!doctor_rows(doctor, db, STATEMENT_DOCTOR_SERVER, &rows))
         return false;
     *ret_pid = db_int(rows, 0, 7);
     return true;
+}
+
+/* A transaction whose statements go out one by one, as ours never do: a pooler in statement mode,
+ * which would take a script of a migration or of psql apart, refuses it. */
+static bool keeps_transactions(struct doctor *doctor, struct db *db)
+{
+    struct db_rows *rows;
+
+    return doctor_rows(doctor, db, STATEMENT_BEGIN, &rows) &&
+           doctor_rows(doctor, db, STATEMENT_PING, &rows) &&
+           doctor_rows(doctor, db, STATEMENT_ROLLBACK, &rows);
 }
 
 /* Two open connections that are served by one backend in turn share it between transactions. */
 static enum level check_pooler(struct doctor *doctor, const char **ret_detail)
 {
     struct db *second = db_new(DB_POOLED);
-    struct db_tx *tx = db_tx_begin(second, doctor->arena);
-    struct db_call ping;
     int64_t mine = 0, its = 0;
     bool shared = false, reached = true;
 
-    db_call_init(&ping, doctor->arena, STATEMENT_PING);
-    db_tx_call(tx, &ping, NULL);
-    db_tx_call(tx, &ping, NULL);
-    if (db_tx_commit(tx, &doctor->failure) != OK) {
+    if (!keeps_transactions(doctor, second)) {
         db_free(second);
-        *ret_detail = arena_printf(doctor->arena,
-                                   "a transaction does not go through: %s; the pooler must be in "
-                                   "transaction mode (pool_mode = transaction)",
-                                   doctor->failure.detail);
+        *ret_detail =
+            arena_printf(doctor->arena,
+                         "a transaction does not go through: %s; the pooler is in statement "
+                         "mode, or worse: set pool_mode = transaction",
+                         doctor->failure.detail);
         return LEVEL_FAIL;
     }
     for (int i = 0; i < POOLER_TRIES && reached && !shared; i++) {
         reached = backend_pid(doctor, doctor->ctl->db, &mine) && backend_pid(doctor, second, &its);
         shared = reached && mine == its;
     }
+    /* a pooler announces a process id of its own */
+    bool pooled = reached && db_announced_pid(second) != its;
     db_free(second);
     if (!reached)
-        return failed(doctor, ret_detail);
-    *ret_detail = shared ? "transaction mode"
-                         : "none, or in session mode: each connection has a server of its own, so "
-                           "max_connections bounds the number of WebSockets that are at work";
-    return shared ? LEVEL_OK : LEVEL_WARN;
+        return doctor_failed(doctor, ret_detail);
+    if (shared) {
+        *ret_detail = "transaction mode";
+        return LEVEL_OK;
+    }
+    *ret_detail =
+        pooled
+            ? "session mode: each connection keeps a server of its own for as long as it is open; "
+              "set pool_mode = transaction"
+            : "none: each connection is a server process, so max_connections bounds the number of "
+              "WebSockets that are at work; put PgBouncer in front (deploy/pgbouncer.ini.in)";
+    return LEVEL_WARN;
 }
 
 static enum level check_durability(struct doctor *doctor, const char **ret_detail)
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
-        return failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
+        return doctor_failed(doctor, ret_detail);
     if (!db_bool(rows, 0, 0) || !db_bool(rows, 0, 1)) {
         *ret_detail = "fsync or full_page_writes is off: a power cut destroys the database; turn "
                       "both on";
@@ -236,8 +242,8 @@ static enum level check_clock(struct doctor *doctor, const char **ret_detail)
     struct db_rows *rows;
     int64_t before = clock_wall_ms();
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows))
-        return failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows))
+        return doctor_failed(doctor, ret_detail);
     int64_t off = db_int(rows, 0, 7) - (before + clock_wall_ms()) / 2;
     *ret_detail = arena_printf(doctor->arena, "the database's clock is %lld ms %s this machine's",
                                (long long)llabs(off), off < 0 ? "behind" : "ahead of");
@@ -253,8 +259,8 @@ static enum level check_transactions(struct doctor *doctor, const char **ret_det
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
-        return failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
+        return doctor_failed(doctor, ret_detail);
     int64_t age = db_int_or(rows, 0, 5, 0);
     if (age > TRANSACTION_OLD_MS || db_int(rows, 0, 8) > 0) {
         *ret_detail = arena_printf(
@@ -273,8 +279,8 @@ static enum level check_connections(struct doctor *doctor, const char **ret_deta
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
-        return failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
+        return doctor_failed(doctor, ret_detail);
     int64_t used = db_int(rows, 0, 3), most = db_int(rows, 0, 4);
     *ret_detail =
         arena_printf(doctor->arena, "%lld of %lld in use", (long long)used, (long long)most);
@@ -296,8 +302,8 @@ static enum level check_schema(struct doctor *doctor, const char **ret_detail)
     schema_check_call(&call, doctor->arena);
     if (db_run(doctor->ctl->db, &call, &doctor->failure, &rows) != OK ||
         schema_check_result(rows, &doctor->failure) != OK ||
-        !call_rows(doctor, doctor->ctl->db, STATEMENT_DBOS_VERSION, &rows))
-        return failed(doctor, ret_detail);
+        !doctor_rows(doctor, doctor->ctl->db, STATEMENT_DBOS_VERSION, &rows))
+        return doctor_failed(doctor, ret_detail);
     int64_t version = db_int_or(rows, 0, 0, 0);
     *ret_detail = arena_printf(doctor->arena, "DBOS version %lld, functions %.12s",
                                (long long)version, schema_digest());
@@ -315,8 +321,8 @@ static enum level check_role(struct doctor *doctor, const char **ret_detail)
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_ROLE, &rows))
-        return failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_ROLE, &rows))
+        return doctor_failed(doctor, ret_detail);
     const char *role = db_text(rows, 0, 0).data;
     if (db_bool(rows, 0, 1) || db_bool(rows, 0, 2)) {
         *ret_detail =
@@ -377,8 +383,8 @@ static enum level check_sweeper(struct doctor *doctor, const char **ret_detail)
 {
     struct db_rows *rows;
 
-    if (!call_rows(doctor, doctor->ctl->db, STATEMENT_SWEEPER_SEEN, &rows))
-        return failed(doctor, ret_detail);
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_SWEEPER_SEEN, &rows))
+        return doctor_failed(doctor, ret_detail);
     int64_t ago = db_int_or(rows, 0, 0, -1);
     if (ago < 0 || ago > SWEEPER_LATE_MS) {
         const char *seen =
@@ -406,11 +412,14 @@ static const struct check checks[] = {
     {"durability", true, check_durability},
     {"clock", true, check_clock},
     {"transactions", true, check_transactions},
+    {"autovacuum", true, doctor_vacuum},
     {"connections", true, check_connections},
     {"schema", true, check_schema},
     {"role", true, check_role},
     {"statements", true, check_statements},
+    {"indexes", true, doctor_indexes},
     {"sweeper", true, check_sweeper},
+    {"websocketd", false, doctor_websocketd},
 };
 
 static void add_check(struct doctor *doctor, const char *name, enum level level, const char *detail)

@@ -157,3 +157,8 @@ bool db_is_open(const struct db *db)
 {
     return db->conn && db->ready;
 }
+
+int64_t db_announced_pid(const struct db *db)
+{
+    return db_is_open(db) ? PQbackendPID(db->conn) : 0;
+}

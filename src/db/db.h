@@ -92,6 +92,9 @@ struct db *db_new(enum db_route route);
 void db_close(struct db *db); /* closes the socket, stays usable */
 void db_free(struct db *db);  /* NULL is allowed */
 bool db_is_open(const struct db *db);
+/* The process id that was announced when it was opened; a pooler announces one of its own. 0:
+ * closed. */
+int64_t db_announced_pid(const struct db *db);
 
 /* Runs one call in a transaction of its own and waits, at most DB_TIMEOUT_MS; then the
  * statement is cancelled, and where no answer comes within a second more the connection closed.

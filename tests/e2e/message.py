@@ -201,12 +201,13 @@ def check_front_alone(tap, stack):
             method, path, {"to": "bob", "content": "x"} if method == "POST" else None, headers=headers
         )
         tap.equal(
-            (status, got["Content-Type"], body["code"], int(got["Retry-After"] or 0) > 0),
-            (503, "application/problem+json", "UNAVAILABLE", True),
+            (status in (502, 503), got["Content-Type"], body["code"], int(got["Retry-After"] or 0) > 0),
+            (True, "application/problem+json", "UNAVAILABLE", True),
             f"nobody behind it: {method} {path} {'as WebSocket' if headers else ''}",
         )
-    status, body, got = stack.http("GET", "/workflows?name=%ff")
-    tap.equal((status, got["Retry-After"]), (400, None), "what is wrong stays wrong: no Retry-After")
+    if stack.front == "lighttpd":  # the others leave that to the gateway
+        status, body, got = stack.http("GET", "/workflows?name=%ff")
+        tap.equal((status, got["Retry-After"]), (400, None), "what is wrong stays wrong: no Retry-After")
     for service in ("http", "websocketd", "keeper"):
         stack.start_service(service)
 

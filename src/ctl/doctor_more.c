@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gatewayctl doctor, further checks: what slows a database down after weeks, and how websocketd was
+ * started.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/doctor.h"
+
+#define FROZEN_LATE(limit) ((limit)*2) /* autovacuum should have frozen long before */
+#define COMMAND_MAX        8192
+#define FORKS_MAX          10000
+#define CLOSE_MS_MIN       250 /* less, and a session is killed while it gives its deliveries back */
+
+enum level doctor_vacuum(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_VACUUM, &rows))
+        return doctor_failed(doctor, ret_detail);
+    int64_t age = db_int(rows, 0, 5), limit = db_int(rows, 0, 6);
+    if (!db_bool(rows, 0, 0)) {
+        *ret_detail = "autovacuum or track_counts is off: tables grow and claims get slower by the "
+                      "day; turn both on";
+        return LEVEL_FAIL;
+    }
+    if (!db_is_null(rows, 0, 1)) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "autovacuum leaves %s out; alter table %s reset "
+                                   "(autovacuum_enabled)",
+                                   db_text(rows, 0, 1).data, db_text(rows, 0, 1).data);
+        return LEVEL_WARN;
+    }
+    if (!db_is_null(rows, 0, 2)) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "%s has %lld dead rows beside %lld living ones: something holds "
+                                   "vacuum back (see transactions), or it needs a higher "
+                                   "autovacuum_vacuum_cost_limit",
+                                   db_text(rows, 0, 2).data, (long long)db_int(rows, 0, 3),
+                                   (long long)db_int(rows, 0, 4));
+        return LEVEL_WARN;
+    }
+    if (age > FROZEN_LATE(limit)) {
+        *ret_detail =
+            arena_printf(doctor->arena,
+                         "the database was frozen %lld transactions ago; at 2 000 000 000 "
+                         "it stops taking writes: run vacuumdb --freeze",
+                         (long long)age);
+        return LEVEL_WARN;
+    }
+    *ret_detail = "autovacuum is on and keeps up";
+    return LEVEL_OK;
+}
+
+static const char *listed(struct doctor *doctor, struct db_rows *rows, unsigned column)
+{
+    const char *list = "";
+    size_t count;
+    struct text *names = db_texts(rows, 0, column, &count);
+
+    for (size_t i = 0; i < count; i++)
+        list = arena_printf(doctor->arena, "%s%s%s", list, i > 0 ? ", " : "", names[i].data);
+    return list;
+}
+
+enum level doctor_indexes(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_INDEX, &rows))
+        return doctor_failed(doctor, ret_detail);
+    const char *missing = listed(doctor, rows, 0), *invalid = listed(doctor, rows, 1);
+    if (*missing) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "missing: %s; without it whole tables are read; create it as "
+                                   "sql/migration has it",
+                                   missing);
+        return LEVEL_FAIL;
+    }
+    if (*invalid) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "not valid, so not used: %s; its building was interrupted: "
+                                   "reindex index it",
+                                   invalid);
+        return LEVEL_FAIL;
+    }
+    *ret_detail = "the partial indexes are there";
+    return LEVEL_OK;
+}
+
+/* ---- websocketd
+ * ----------------------------------------------------------------------------------
+ */
+
+/* The value of --NAME=V, --NAME V, -NAME=V or -NAME V in a command line of `len` bytes whose words
+ * end with NUL; NULL: it is not there. */
+static const char *flag_value(const char *command, size_t len, const char *name)
+{
+    for (size_t at = 0; at < len; at += strlen(command + at) + 1) {
+        const char *word = command + at;
+        size_t dashes = strspn(word, "-");
+
+        if (dashes == 0 || dashes > 2 || strncmp(word + dashes, name, strlen(name)) != 0)
+            continue;
+        const char *behind = word + dashes + strlen(name);
+        if (*behind == '=')
+            return behind + 1;
+        if (*behind == '\0' && at + strlen(word) + 1 < len)
+            return word + strlen(word) + 1;
+    }
+    return NULL;
+}
+
+static bool is_number(const char *entry)
+{
+    for (; *entry; entry++)
+        if (!isdigit((unsigned char)*entry))
+            return false;
+    return true;
+}
+
+static size_t read_command(const char *pid, char *buffer)
+{
+    char path[300];
+    size_t len;
+
+    snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    len = fread(buffer, 1, COMMAND_MAX - 1, file);
+    fclose(file);
+    buffer[len] = '\0';
+    return len;
+}
+
+/* One that runs our sessions; others may have their own. */
+static bool is_ours(const char *command, size_t len)
+{
+    const char *name = strrchr(command, '/') ? strrchr(command, '/') + 1 : command;
+
+    if (strcmp(name, "websocketd") != 0)
+        return false;
+    for (size_t at = 0; at < len; at += strlen(command + at) + 1)
+        if (strstr(command + at, "openclaw-gateway-session"))
+            return true;
+    return false;
+}
+
+static bool lists(const char *list, const char *name)
+{
+    for (const char *at = list; at && *at; at += strspn(at, ",")) {
+        size_t len = strcspn(at, ",");
+        if (len == strlen(name) && strncmp(at, name, len) == 0)
+            return true;
+        at += len;
+    }
+    return false;
+}
+
+static enum level judge(struct doctor *doctor, const char *command, size_t len,
+                        const char **ret_detail)
+{
+    const char *forks = flag_value(command, len, "maxforks");
+    const char *pass = flag_value(command, len, "passenv");
+    const char *close = flag_value(command, len, "closems");
+    int64_t most = 0, close_ms = 0;
+
+    if (!forks || text_int64(text_of(forks), 1, FORKS_MAX, &most) != OK) {
+        *ret_detail = "websocketd runs without a bound: each client is a process; start it with "
+                      "--maxforks=N (1200, say), above which it answers 429";
+        return LEVEL_FAIL;
+    }
+    if (!lists(pass, "GATEWAY_ENV") && !lists(pass, "DATABASE_URL") && !lists(pass, "PGHOST")) {
+        *ret_detail =
+            "websocketd passes sessions neither GATEWAY_ENV nor a database: they read the "
+            "default file; start it with --passenv=GATEWAY_ENV,PATH";
+        return LEVEL_WARN;
+    }
+    if (!close || text_int64(text_of(close), CLOSE_MS_MIN, INT32_MAX, &close_ms) != OK) {
+        *ret_detail =
+            "websocketd kills a session soon after its client has left, perhaps before it "
+            "gave its deliveries back; start it with --closems=1000";
+        return LEVEL_WARN;
+    }
+    *ret_detail = arena_printf(doctor->arena, "--maxforks %lld, --closems %lld, --passenv %s",
+                               (long long)most, (long long)close_ms, pass);
+    return LEVEL_OK;
+}
+
+/* All that run on this host and that this user may see; the worst of them counts. */
+enum level doctor_websocketd(struct doctor *doctor, const char **ret_detail)
+{
+    char *command = arena_alloc(doctor->arena, COMMAND_MAX);
+    enum level worst = LEVEL_OK;
+    const char *all = "";
+    DIR *processes = opendir("/proc");
+
+    for (struct dirent *entry; processes && (entry = readdir(processes)) != NULL;) {
+        const char *detail = "";
+        size_t len = is_number(entry->d_name) ? read_command(entry->d_name, command) : 0;
+
+        if (len == 0 || !is_ours(command, len))
+            continue;
+        enum level level = judge(doctor, command, len, &detail);
+        if (level > worst)
+            worst = level;
+        all = arena_printf(doctor->arena, "%s%spid %s: %s", all, *all ? "; " : "", entry->d_name,
+                           detail);
+    }
+    if (processes)
+        closedir(processes);
+    *ret_detail = *all ? all : "none runs on this host, or none that this user may see";
+    return *all ? worst : LEVEL_SKIP;
+}

@@ -1,0 +1,128 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""The Debian package: built from the tarball that `make dist` makes, judged by lintian, unpacked, and its
+programs run (debian/tests/smoke)."""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from tap import Tap, skip_all
+
+SOURCE = os.environ["abs_top_srcdir"]
+BUILD = os.environ["abs_top_builddir"]
+BUILD_TIMEOUT = 1800
+TIMEOUT = 300
+
+
+def clean_environment():
+    """No make's options, and no other database's settings."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "PG", "AM_", "TEST_")) and name != "MFLAGS"
+    }
+
+
+def run(*command, timeout=TIMEOUT, **more):
+    more.setdefault("env", clean_environment())
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=timeout,
+        **more,
+    )
+
+
+def end_of(text, lines=30):
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def tarball(tap, directory):
+    said = run(
+        "make", "-s", "-C", BUILD, "distdir", f"distdir={directory}/source", timeout=BUILD_TIMEOUT
+    )
+    tap.ok(said.returncode == 0, "make distdir", end_of(said.stdout))
+    return os.path.join(directory, "source")
+
+
+def check_version(tap, source):
+    with open(os.path.join(source, "debian/changelog"), encoding="utf-8") as file:
+        packaged = re.match(r"openclaw-gateway \((\S+)\)", file.readline()).group(1)
+    tap.equal(packaged, os.environ["VERSION"], "the changelog's version is that of configure.ac")
+
+
+def check_lintian(tap, directory):
+    if shutil.which("lintian") is None:
+        tap.skip("lintian finds nothing", "lintian is not installed")
+        return
+    (changes,) = glob.glob(os.path.join(directory, "*.changes"))
+    said = run("lintian", "--allow-root", "--fail-on", "error,warning", changes)
+    tap.ok(said.returncode == 0, "lintian finds nothing", said.stdout)
+    overrides = glob.glob(os.path.join(SOURCE, "debian", "*lintian-overrides")) + glob.glob(
+        os.path.join(SOURCE, "debian", "source", "lintian-overrides")
+    )
+    tap.equal(overrides, [], "and it was told to overlook nothing")
+
+
+def check_installed(tap, directory):
+    (package,) = glob.glob(os.path.join(directory, "openclaw-gateway_*.deb"))
+    root = os.path.join(directory, "root")
+    said = run("dpkg", "-x", package, root)
+    tap.ok(said.returncode == 0, "it unpacks", said.stdout)
+    said = run(
+        os.path.join(SOURCE, "debian/tests/smoke"), env={**clean_environment(), "ROOT": root}
+    )
+    tap.ok(
+        said.returncode == 0 and said.stdout.endswith("all well\n"),
+        "its programs run (debian/tests/smoke)",
+        said.stdout,
+    )
+    # nothing of a test build may be in it
+    for name in ("usr/sbin/openclaw-gateway-http", "usr/sbin/openclaw-gateway-sweeper"):
+        with open(os.path.join(root, name), "rb") as file:
+            tap.ok(b"OPENCLAW_FAULT_AT" not in file.read(), f"{name} has no fault points")
+    said = run("dpkg", "-f", package, "Depends")
+    tap.ok(
+        "websocketd" in said.stdout and "libpq5" in said.stdout,
+        "it depends on what it needs",
+        said.stdout,
+    )
+    said = run("dpkg", "-I", package, "conffiles")
+    tap.ok(
+        "/etc/openclaw-gateway/gateway.env" in said.stdout,
+        "gateway.env is kept at upgrades",
+        said.stdout,
+    )
+
+
+def main():
+    for tool in ("dpkg-buildpackage", "dh", "fakeroot" if os.getuid() else "dpkg"):
+        if shutil.which(tool) is None:
+            skip_all(f"{tool} is not installed")
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="ocgp-") as directory:
+        source = tarball(tap, directory)
+        if not os.path.isdir(source):
+            return tap.done()
+        check_version(tap, source)
+        jobs = f"-j{os.cpu_count()}"
+        said = run("dpkg-buildpackage", "-us", "-uc", "-b", jobs, cwd=source, timeout=BUILD_TIMEOUT)
+        tap.ok(said.returncode == 0, "dpkg-buildpackage", end_of(said.stdout))
+        if said.returncode == 0:
+            check_lintian(tap, directory)
+            check_installed(tap, directory)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -88,6 +88,29 @@ def test_errors():
     tap.equal(sorted(shown), sorted(codes), "every code is in openclaw-gateway(7) once")
 
 
+def block(name):
+    page = sync.read("man/openclaw-gateway.7")
+    return page.split(f'.\\" {name} begins\n')[1].split(f'.\\" {name} ends')[0]
+
+
+def test_protocol():
+    """Routes, methods and events: each row of the source's tables is told of, and nothing else."""
+    source = sync.read("src/http/route.c")
+    known = set(re.findall(r'{HTTP_([A-Z]+), "([^"]+)"', source))
+    shown = set(re.findall(r"Cm ([A-Z]+) Pa (\S+)", block("routes")))
+    tap.ok(len(known) > 20, "the table of routes could be read", known)
+    tap.equal(sorted(known - shown), [], "every route is in openclaw-gateway(7)")
+    tap.equal(sorted(shown - known), [], "and no other")
+    known = set(re.findall(r'^    {"([a-z.-]+)", method_', sync.read("src/session/request.c"), re.M))
+    shown = set(re.findall(r"Cm ([a-z.-]+)", block("methods")))
+    tap.ok(len(known) > 20, "the table of methods could be read", known)
+    tap.equal(sorted(known ^ shown), [], "every method is in openclaw-gateway(7), and no other")
+    source = sync.read("src/session/handshake.c").split("event_names[] = {")[1].split("}")[0]
+    known = set(re.findall(r'"([a-z.]+)"', source))
+    shown = set(re.findall(r"Cm ([a-z.]+)", block("events")))
+    tap.equal(sorted(known ^ shown), [], "every event is in openclaw-gateway(7), and no other")
+
+
 def test_arguments():
     """What a page's synopsis promises the program knows, and the other way round."""
     for program in PROGRAMS:
@@ -109,5 +132,6 @@ test_references()
 test_in_step()
 test_options()
 test_errors()
+test_protocol()
 test_arguments()
 sys.exit(tap.done())

@@ -420,6 +420,7 @@ static const struct check checks[] = {
     {"indexes", true, doctor_indexes},
     {"sweeper", true, check_sweeper},
     {"websocketd", false, doctor_websocketd},
+    {"schedules", true, doctor_schedules},
 };
 
 static void add_check(struct doctor *doctor, const char *name, enum level level, const char *detail)

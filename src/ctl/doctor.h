@@ -30,5 +30,6 @@ enum level doctor_failed(struct doctor *doctor, const char **ret_detail);
 enum level doctor_vacuum(struct doctor *doctor, const char **ret_detail);
 enum level doctor_indexes(struct doctor *doctor, const char **ret_detail);
 enum level doctor_websocketd(struct doctor *doctor, const char **ret_detail);
+enum level doctor_schedules(struct doctor *doctor, const char **ret_detail);
 
 #endif

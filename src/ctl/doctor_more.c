@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * gatewayctl doctor, further checks: what slows a database down after weeks, and how websocketd was
- * started.
+ * gatewayctl doctor, further checks: what slows a database down after weeks, how websocketd was
+ * started, which schedules are not fired.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "ctl/doctor.h"
+#include "workflow/registry.h"
 
 #define FROZEN_LATE(limit) ((limit)*2) /* autovacuum should have frozen long before */
+#define WORKFLOWS_MAX      64
 #define COMMAND_MAX        8192
 #define FORKS_MAX          10000
 #define CLOSE_MS_MIN       250 /* less, and a session is killed while it gives its deliveries back */
@@ -215,4 +217,31 @@ enum level doctor_websocketd(struct doctor *doctor, const char **ret_detail)
         closedir(processes);
     *ret_detail = *all ? all : "none runs on this host, or none that this user may see";
     return *all ? worst : LEVEL_SKIP;
+}
+
+enum level doctor_schedules(struct doctor *doctor, const char **ret_detail)
+{
+    struct text names[WORKFLOWS_MAX];
+    struct db_rows *rows;
+    struct db_call call;
+    size_t count = 0;
+
+    for (const struct workflow_definition *d = workflow_definitions;
+         d->name && count < WORKFLOWS_MAX; d++)
+        names[count++] = text_of(d->name);
+    db_call_init(&call, doctor->arena, STATEMENT_DOCTOR_SCHEDULES);
+    db_add_string(&call, doctor->ctl->options.app_name);
+    db_add_texts(&call, names, count);
+    if (db_run(doctor->ctl->db, &call, &doctor->failure, &rows) != OK)
+        return doctor_failed(doctor, ret_detail);
+    count = db_rows_count(rows);
+    if (count > 0 && !db_is_null(rows, 0, 1)) {
+        struct text name = db_text(rows, 0, 0), fault = db_text(rows, 0, 1);
+        *ret_detail =
+            arena_printf(doctor->arena, "%.*s is not fired: %.*s; change it, pause it or delete it",
+                         (int)name.len, name.data, (int)fault.len, fault.data);
+        return LEVEL_WARN;
+    }
+    *ret_detail = arena_printf(doctor->arena, "%zu active", count);
+    return LEVEL_OK;
 }

@@ -52,7 +52,7 @@ def well(tap, patient):
     plain = ctl(patient.bouncer, DATABASE, "doctor", **patient.settings())
     tap.ok(
         plain.code == 0
-        and len([line for line in plain.out.splitlines() if line.startswith("OK ")]) == 15,
+        and len([line for line in plain.out.splitlines() if line.startswith("OK ")]) == 16,
         "for people a line each",
         str(plain),
     )
@@ -123,6 +123,20 @@ def broken(tap, patient):
     )
     altered("delete from openclaw.executor", "select 1", "no sweeper ever", "sweeper", "never")
     patient.sweep()
+    schedule = (
+        "insert into dbos_system.workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, context,"
+        " application_name) values ('1', 'nightly', '{}', '{}', 'null', 'openclaw-gateway')"
+    )
+    forget = "delete from dbos_system.workflow_schedules"
+    altered(
+        schedule.format("noSuchThing", "@daily"), forget, "a schedule of no workflow", "schedules",
+        "nightly is not fired: this version has no workflow noSuchThing", level="WARN",
+    )  # fmt: skip
+    patient.cluster.execute(schedule.format("delayedGreeting", "61 * * * *"), DATABASE)
+    patient.sweep()
+    altered(
+        "select 1", forget, "a schedule that cannot be read", "schedules", '"61" is no minute', level="WARN"
+    )
     fails(
         "no runtime directory",
         "runtime directory",

@@ -14,8 +14,8 @@
  *   idle   opens N connections, prints "ready", holds them for S seconds
  *
  * FILE has one line for each connection: a bearer token and the agent's name; senders first, then
- * recipients. With --start asked it prints "ready" when all are open and begins when it is sent a line.
- * Tokens never stand in argv. Prints one JSON object.
+ * recipients. With --start asked it prints "ready" when all are open and begins when it is sent a
+ * line. Tokens never stand in argv. Prints one JSON object.
  */
 #define _GNU_SOURCE /* memmem: answers are searched, not parsed */
 #include <arpa/inet.h>
@@ -247,10 +247,10 @@ static void acknowledge(struct connection *c, const char *text, size_t length)
 static void got_text(struct connection *c, const char *text, size_t length)
 {
     if (mode == MODE_OPEN || mode == MODE_IDLE) {
-        if (has(text, length, "connect.challenge") && mode == MODE_OPEN)
-            say_connect(c);
-        else if (has(text, length, "hello-ok"))
+        if (has(text, length, "hello-ok")) /* it names all events, connect.challenge too */
             c->state = READY;
+        else if (has(text, length, "connect.challenge") && mode == MODE_OPEN)
+            say_connect(c);
         else if (mode == MODE_IDLE && c->state == UPGRADING)
             c->state = READY;
         return;

@@ -269,16 +269,19 @@ def memory(side):
 
 
 def cold_start(setting, _seconds):
-    """From the end of the responder to the first answer of the next one, which its supervisor starts."""
+    """From the end of the responder, master and workers, to the first answer of the next one."""
+    gone = setting.stack.pids("http")
     began = time.monotonic()
-    setting.stack.kill("http", signal.SIGKILL)
-    while True:
+    for pid in gone:
+        os.kill(pid, signal.SIGKILL)
+    while time.monotonic() < began + 60:
         try:
             if setting.stack.http("GET", "/healthz", timeout=2)[0] == 200:
                 return {"start_s": round(time.monotonic() - began, 3)}
         except OSError:
             pass
         time.sleep(0.005)
+    raise Failed("the responder did not come back")
 
 
 def peer_start(setting, _seconds):

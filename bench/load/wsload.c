@@ -304,6 +304,8 @@ static void parse_frames(struct connection *c)
         if (c->in_len - at < header + length)
             break;
         if ((f[0] & 15) == 8) {
+            fprintf(stderr, "wsload: closed: %.*s\n", (int)(length > 2 ? length - 2 : 0),
+                    c->in + at + header + 2);
             c->state = CLOSED;
             return;
         }
@@ -322,6 +324,8 @@ static void readable(struct connection *c)
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
+        fprintf(stderr, "wsload: cut: %s, in state %d\n", n < 0 ? strerror(errno) : "end",
+                c->state);
         c->state = CLOSED;
         epoll_ctl(epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
         return;
@@ -384,7 +388,7 @@ static void open_all(void)
     while (in_state(READY) < total) {
         int ready = in_state(READY) + in_state(CLOSED);
 
-        for (; started < total && started - ready < (mode == MODE_OPEN ? 8 : 64); started++)
+        for (; started < total && started - ready < (mode == MODE_OPEN ? 8 : 24); started++)
             start_connection(&connections[started]);
         turn(10);
         if (in_state(CLOSED) || now_us() > limit) {

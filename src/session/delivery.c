@@ -398,22 +398,21 @@ static void claimed(struct session *session, struct subscription *subscription,
                     int64_t next_due_ms)
 {
     struct backlog *backlog;
-    int64_t look = session->now + clock_jitter_ms(LOOK_MS);
+    int64_t look = session->now + clock_jitter_ms(LOOK_MS), claim_at;
 
     subscription->more = count > 0 && (int64_t)count == operation->limit;
-    subscription->look_at = look;
-    subscription->claim_at = look;
-    if (operation->limit == 0) {
-        subscription->claim_at = session->now; /* as soon as there is room */
+    /* earlier: a bell that rang while this claim was under way may be of what it did not see */
+    subscription->look_at = earlier(subscription->look_at, look);
+    if (operation->limit == 0)
+        claim_at = session->now; /* as soon as there is room */
+    else if (count == 0)
+        claim_at = next_due_ms >= 0 ? earlier(look, session->now + next_due_ms + 1) : look;
+    else
+        claim_at =
+            subscription->more ? session->now : session->now + clock_jitter_ms(CLAIM_DELAY_MS);
+    subscription->claim_at = earlier(subscription->claim_at, claim_at);
+    if (count == 0)
         return;
-    }
-    if (count == 0) {
-        if (next_due_ms >= 0)
-            subscription->claim_at = earlier(look, session->now + next_due_ms + 1);
-        return;
-    }
-    subscription->claim_at =
-        subscription->more ? session->now : session->now + clock_jitter_ms(CLAIM_DELAY_MS);
     backlog = arena_alloc(operation->arena, sizeof(*backlog));
     backlog->arena = operation->arena;
     backlog->deliveries = deliveries;

@@ -11,10 +11,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import clients
 import node
+from cluster import SqlError
 from sweeper import DATABASE
 from tap import Tap
 
 SCRIPT = "tests/interop/applications.mjs"
+ALIAS = os.path.join(node.SOURCE, "deploy", "sql", "dbos_alias.sql")
 CLI = ("dist", "src", "cli", "cli.js")
 
 
@@ -76,21 +78,33 @@ class CommandLine:
 
 
 def check_cli(tap):
+    """In a schema of the name that it knows, and in views of that name."""
     with clients.Gateway(DBOS_SCHEMA="dbos") as gateway:
         gateway.machine.db.provision("alice")
         for label, server in (("direct", gateway.cluster), ("pooled", gateway.bouncer)):
             check_commands(tap, gateway, server, label)
+        try:
+            gateway.cluster.apply(ALIAS, DATABASE)
+            tap.ok(False, "no views in the place of a schema dbos that is there")
+        except SqlError:
+            tap.ok(True, "no views in the place of a schema dbos that is there")
+    with clients.Gateway() as gateway:
+        gateway.machine.db.provision("alice")
+        for _ in range(2):
+            gateway.cluster.apply(ALIAS, DATABASE)
+        for label, server in (("views, direct", gateway.cluster), ("views, pooled", gateway.bouncer)):
+            check_commands(tap, gateway, server, label, "dbos_system")
 
 
-def check_commands(tap, gateway, server, label):
+def check_commands(tap, gateway, server, label, schema="dbos"):
     db, cli = gateway.machine.db, CommandLine(server.url(DATABASE))
-    done, waits = f"done-{label}", f"waits-{label}"
-    enqueue = "select dbos.enqueue_workflow('testScript', 'openclaw', array[{}::json]," \
+    done, waits, forked = (f"{word}-{label}".replace(", ", "-") for word in ("done", "waits", "forked"))
+    enqueue = f"select {schema}" ".enqueue_workflow('testScript', 'openclaw', array[{}::json]," \
         " workflow_id => '{}', application_name => 'openclaw-gateway') as id"  # fmt: skip
-    gateway.cluster.wait_until("select count(*) = 1 from dbos.queues", DATABASE)
+    gateway.cluster.wait_until(f"select count(*) = 1 from {schema}.queues", DATABASE)
     for identity, script in ((done, [["step", 1]]), (waits, [["recv", "t", 600000]])):
         db.run(enqueue.format("'" + json.dumps(script) + "'", identity))
-    status = "select status = '{}' from dbos.workflow_status where workflow_uuid = '{}'"
+    status = f"select status = '{{}}' from {schema}.workflow_status where workflow_uuid = '{{}}'"
     gateway.cluster.wait_until(status.format("SUCCESS", done), DATABASE)
     gateway.cluster.wait_until(status.format("DELAYED", waits), DATABASE)
 
@@ -111,9 +125,9 @@ def check_commands(tap, gateway, server, label):
     cli("resume", waits)
     gateway.cluster.wait_until(status.format("DELAYED", waits), DATABASE)
     tap.ok(True, f"{label}: dbos workflow resume: it waits on")
-    cli("fork", done, "-S", "0", "-f", f"forked-{label}")
-    gateway.cluster.wait_until(status.format("SUCCESS", f"forked-{label}"), DATABASE)
-    tap.equal(cli("get", f"forked-{label}")["forkedFrom"], done, f"{label}: dbos workflow fork")
+    cli("fork", done, "-S", "0", "-f", forked)
+    gateway.cluster.wait_until(status.format("SUCCESS", forked), DATABASE)
+    tap.equal(cli("get", forked)["forkedFrom"], done, f"{label}: dbos workflow fork")
     cli("cancel", waits)
 
 

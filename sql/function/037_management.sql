@@ -379,6 +379,11 @@ begin
     raise exception 'there is no workflow %', p_id
       using errcode = 'OC002';
   end if;
+  -- else one could take another's ids away before they are used, or learn which are
+  if p_new_id like '%:%' and not starts_with(p_new_id, p_principal || ':') then
+    raise exception 'the id of a new workflow begins with %:', p_principal
+      using errcode = 'OC003';
+  end if;
   if p_step < 0 then
     raise exception 'a step is 0 or more'
       using errcode = 'OC005';

@@ -317,7 +317,8 @@ begin
     ),
     withdrawn as (
       update openclaw.inbox i
-      set state = 'withdrawn'
+      set state = 'withdrawn',
+        due_at = v_now
       from chosen c
       where c.cancelled
         and i.inbox_seq = c.inbox_seq

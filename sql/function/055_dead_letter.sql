@@ -108,6 +108,7 @@ begin
   end if;
 
   if cardinality(v_redriven) > 0 then
+    perform openclaw.metric_keep(v_redriven, false);
     with lived as (
       select
         i.inbox_seq, i.workflow_uuid as origin, g.fork, i.await_step,
@@ -266,9 +267,10 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
+declare
+  v_dead bigint[];
 begin
-  return query
-  with dead as (
+  v_dead := array(
     select i.inbox_seq
     from openclaw.inbox i
     where i.message_uuid = any (p_message)
@@ -276,11 +278,13 @@ begin
       and (p_all or i.agent_id = p_recipient or i.sender = p_sender)
     order by i.inbox_seq
     for update
-  ),
-  purged as (
+  );
+  perform openclaw.metric_keep(v_dead, true);
+
+  return query
+  with purged as (
     delete from openclaw.inbox i
-    using dead d
-    where i.inbox_seq = d.inbox_seq
+    where i.inbox_seq = any (v_dead)
     returning i.agent_id, i.message_uuid
   ),
   emptied as (

@@ -129,6 +129,10 @@ begin
   from lost l
   where s.workflow_uuid = l.workflow_uuid;
   get diagnostics v_recovered = row_count;
+  if v_recovered > 0 then
+    insert into openclaw.metric_added (name, value)
+    values ('workflows_recovered', v_recovered);
+  end if;
   return v_recovered;
 end
 $$;
@@ -172,6 +176,10 @@ begin
   from lost l
   where s.workflow_uuid = l.workflow_uuid;
   get diagnostics v_adopted = row_count;
+  if v_adopted > 0 then
+    insert into openclaw.metric_added (name, value)
+    values ('workflows_recovered', v_adopted);
+  end if;
   return v_adopted;
 end
 $$;

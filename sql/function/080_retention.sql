@@ -30,25 +30,27 @@ declare
   v_count bigint;
   v_orphans bigint := 0;
   v_executors bigint;
+  v_old bigint[];
 begin
   if not pg_try_advisory_xact_lock(v_lock) then
     return query select 0::bigint, 0::bigint, 0::bigint, 0::bigint, true;
     return;
   end if;
 
-  with old as (
-    select i.inbox_seq, i.message_uuid
+  v_old := array(
+    select i.inbox_seq
     from openclaw.inbox i
     where i.state in ('acked', 'dead', 'expired', 'withdrawn')
       and i.due_at < v_before
     order by i.due_at
     limit p_limit
     for update skip locked
-  ),
-  gone as (
+  );
+  perform openclaw.metric_keep(v_old, true);
+
+  with gone as (
     delete from openclaw.inbox i
-    using old o
-    where i.inbox_seq = o.inbox_seq
+    where i.inbox_seq = any (v_old)
     returning i.inbox_seq, i.agent_id, i.message_uuid
   ),
   read as (

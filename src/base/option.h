@@ -12,6 +12,7 @@
 #include "base/error.h"
 
 enum auth_mode { AUTH_TOKEN, AUTH_NONE };
+enum metrics_access { METRICS_OFF, METRICS_TOKEN, METRICS_PUBLIC };
 
 struct options {
 #define OPTION_TEXT(field, name, otherwise, check, help)     const char *field;

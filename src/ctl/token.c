@@ -96,7 +96,7 @@ enum error ctl_scopes_parse(const char *list, struct scopes *ret_scopes, struct 
             return failure_set(
                 failure, ERR_INVALID_REQUEST,
                 "there is no scope \"%.*s\"; there are: send, inbox, workflows:read, "
-                "workflows:write, agents:write, operator",
+                "workflows:write, agents:write, operator, metrics",
                 (int)(name.len > 40 ? 40 : name.len), at);
         scopes.names[scopes.count++] = name;
         at += name.len;

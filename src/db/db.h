@@ -142,6 +142,8 @@ void db_pool_free(struct db_pool *pool);
 enum error db_pool_take(struct db_pool *pool, struct failure *failure,
                         struct db **ret_db) MUST_CHECK;
 void db_pool_give(struct db_pool *pool, struct db *db);
+/* How many connections are in use, and how many threads wait for one. */
+void db_pool_use(struct db_pool *pool, size_t *ret_busy, size_t *ret_waiting);
 struct db *db_pool_try(struct db_pool *pool); /* NULL where none is free */
 
 /* ---- scripts, for gatewayctl migrate ---------------------------------------------------- */

@@ -16,6 +16,7 @@ struct db_pool {
     pthread_cond_t given;
     size_t size;
     size_t free_count;
+    size_t waiting;
     struct db **all;
     struct db **free; /* a stack */
 };
@@ -67,8 +68,10 @@ enum error db_pool_take(struct db_pool *pool, struct failure *failure, struct db
     pthread_mutex_lock(&pool->mutex);
     struct db *db;
     int waited = 0;
+    pool->waiting++;
     while (!(db = pop(pool)) && waited != ETIMEDOUT)
         waited = pthread_cond_timedwait(&pool->given, &pool->mutex, &deadline);
+    pool->waiting--;
     pthread_mutex_unlock(&pool->mutex);
 
     if (!db)
@@ -78,6 +81,14 @@ enum error db_pool_take(struct db_pool *pool, struct failure *failure, struct db
                            pool->size, (long long)timeout_ms);
     *ret_db = db;
     return OK;
+}
+
+void db_pool_use(struct db_pool *pool, size_t *ret_busy, size_t *ret_waiting)
+{
+    pthread_mutex_lock(&pool->mutex);
+    *ret_busy = pool->size - pool->free_count;
+    *ret_waiting = pool->waiting;
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 struct db *db_pool_try(struct db_pool *pool)

@@ -17,6 +17,7 @@ static const struct {
     {"workflows:write", SCOPE_WORKFLOWS_WRITE},
     {"agents:write", SCOPE_AGENTS_WRITE},
     {"operator", SCOPE_OPERATOR},
+    {"metrics", SCOPE_METRICS},
 };
 #define SCOPE_COUNT (sizeof scopes / sizeof *scopes)
 

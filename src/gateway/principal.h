@@ -18,8 +18,10 @@ enum scope {
     SCOPE_WORKFLOWS_READ = 1 << 2,  /* "workflows:read": those it started; with operator all */
     SCOPE_WORKFLOWS_WRITE = 1 << 3, /* "workflows:write" */
     SCOPE_AGENTS_WRITE = 1 << 4,    /* "agents:write" */
-    SCOPE_OPERATOR = 1 << 5         /* "operator": everything, of everybody */
+    SCOPE_OPERATOR = 1 << 5,        /* "operator": everything, of everybody */
+    SCOPE_METRICS = 1 << 6          /* "metrics": GET /metrics */
 };
+#define SCOPE_ALL ((SCOPE_METRICS << 1) - 1)
 
 #define TICKET_LIFE_MS 30000
 #define TICKETS_MAX    100 /* of one token, at a time */

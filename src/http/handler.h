@@ -9,7 +9,7 @@
 #include "http/route.h"
 
 /* handler_info.c */
-http_handler handle_root, handle_health, handle_healthz, handle_readyz;
+http_handler handle_root, handle_health, handle_healthz, handle_readyz, handle_metrics;
 /* handler_messages.c, handler_batch.c */
 http_handler handle_message_send, handle_message_batch;
 /* handler_workflows.c */

@@ -10,11 +10,12 @@
 #include "base/token.h"
 #include "db/statement.h"
 
-#define LIFE_MAX_MS    31536000000 /* a year, as of MESSAGE_TTL_MS */
-#define OVERLAP_MS     60000       /* unless it says otherwise */
-#define AUDIT_DEFAULT  50
-#define AUDIT_MAX      500
-#define SCOPES_HINT    "scopes: send, inbox, workflows:read, workflows:write, agents:write, operator"
+#define LIFE_MAX_MS   31536000000 /* a year, as of MESSAGE_TTL_MS */
+#define OVERLAP_MS    60000       /* unless it says otherwise */
+#define AUDIT_DEFAULT 50
+#define AUDIT_MAX     500
+#define SCOPES_HINT                                                                                \
+    "scopes: send, inbox, workflows:read, workflows:write, agents:write, operator, metrics"
 #define CREDENTIAL_MAX 64
 
 static bool is_operator(const struct http_context *context)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "http/metrics.h"
 #include "http/probe.h"
 
 #define SERVICE_NAME "openclaw-gateway"
@@ -67,12 +68,19 @@ enum error handle_health(struct http_context *context)
     struct failure failure = {.error = OK};
     enum error error = probe_database(context->server->probe, &failure);
 
-    document_put_string(answer, "status", error == OK ? "healthy" : "unhealthy");
+    const char *sweeper = probe_sweeper(context->server->probe);
+
+    /* Without a sweeper messages still come and go, but nothing that failed is put right. */
+    document_put_string(answer, "status",
+                        error != OK                       ? "unhealthy"
+                        : strcmp(sweeper, "running") == 0 ? "healthy"
+                                                          : "degraded");
     document_put_string(answer, "service", SERVICE_NAME);
     document_put_string(answer, "dbos",
                         error == OK           ? "connected"
                         : error == ERR_SCHEMA ? "schema_mismatch"
                                               : "disconnected");
+    document_put_string(answer, "sweeper", sweeper);
     put_now(answer);
     if (error != OK) {
         document_put_string(answer, "code", error_code(error));
@@ -103,6 +111,15 @@ enum error handle_readyz(struct http_context *context)
     if (error != OK)
         return error;
     document_put_string(answer, "status", "ready");
+    document_put_string(answer, "sweeper", probe_sweeper(context->server->probe));
     response_json(context->response, 200, answer);
+    return OK;
+}
+
+enum error handle_metrics(struct http_context *context)
+{
+    context->response->status = 200;
+    context->response->content_type = METRICS_TYPE;
+    context->response->body = metrics_text(context->server->metrics, context->arena);
     return OK;
 }

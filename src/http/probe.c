@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "db/statement.h"
 #include "gateway/schema.h"
 
 struct probe {
@@ -15,6 +16,7 @@ struct probe {
     int64_t until_ms;
     enum error error;
     struct failure failure;
+    const char *sweeper;
 };
 
 struct probe *probe_new(struct http_server *server)
@@ -24,16 +26,16 @@ struct probe *probe_new(struct http_server *server)
     if (probe == NULL)
         abort();
     probe->server = server;
+    probe->sweeper = "unknown";
     probe->db = db_new(DB_POOLED);
     pthread_mutex_init(&probe->mutex, NULL);
     return probe;
 }
 
 /* Runs a call with a limit of our own, shorter than DB_TIMEOUT_MS may be. */
-static enum error ask(struct db *db, const struct db_call *call, struct failure *failure,
-                      struct db_rows **ret_rows)
+static enum error ask(struct db *db, int64_t deadline, const struct db_call *call,
+                      struct failure *failure, struct db_rows **ret_rows)
 {
-    int64_t deadline = clock_ms() + PROBE_LIMIT_MS;
     enum error error = OK;
 
     db_start(db, call);
@@ -52,17 +54,52 @@ static enum error ask(struct db *db, const struct db_call *call, struct failure 
     return error;
 }
 
+/* One on this host is looked for among the processes, so that its end is seen at once. */
+static bool sweeper_lives(const struct probe *probe, struct db_rows *rows, size_t row)
+{
+    const struct engine *engine = &probe->server->engine;
+
+    if (db_bool(rows, row, 4)) /* run by cron; the statement has judged it */
+        return true;
+    if (db_int(rows, row, 3) > engine->options->executor_lease_ms)
+        return false;
+    return !text_is(db_text(rows, row, 0), engine->executor.host) ||
+           executor_alive((int)db_int(rows, row, 1), db_int(rows, row, 2));
+}
+
+static enum error look_for_sweeper(struct probe *probe, int64_t deadline, struct arena *arena,
+                                   struct failure *failure)
+{
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    db_call_init(&call, arena, STATEMENT_SWEEPER_LIST);
+    error = ask(probe->db, deadline, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    probe->sweeper = "silent";
+    for (size_t row = 0; row < db_rows_count(rows); row++)
+        if (sweeper_lives(probe, rows, row))
+            probe->sweeper = "running";
+    return db_rows_error(rows, failure);
+}
+
 static enum error examine(struct probe *probe, struct failure *failure)
 {
+    int64_t deadline = clock_ms() + PROBE_LIMIT_MS;
     struct arena *arena = arena_new();
     struct db_rows *rows;
     struct db_call call;
     enum error error;
 
     schema_check_call(&call, arena);
-    error = ask(probe->db, &call, failure, &rows);
+    error = ask(probe->db, deadline, &call, failure, &rows);
     if (error == OK)
         error = schema_check_result(rows, failure);
+    probe->sweeper = "unknown";
+    if (error == OK)
+        error = look_for_sweeper(probe, deadline, arena, failure);
     db_close(probe->db);
     arena_free(arena);
     return error;
@@ -83,4 +120,14 @@ enum error probe_database(struct probe *probe, struct failure *failure)
         *failure = probe->failure;
     pthread_mutex_unlock(&probe->mutex);
     return error;
+}
+
+const char *probe_sweeper(struct probe *probe)
+{
+    const char *sweeper;
+
+    pthread_mutex_lock(&probe->mutex);
+    sweeper = probe->sweeper;
+    pthread_mutex_unlock(&probe->mutex);
+    return sweeper;
 }

@@ -9,8 +9,9 @@
 
 #include "http/server.h"
 
-#define PROBE_LIMIT_MS 1500
-#define PROBE_CACHE_MS 1000
+/* Together less than two seconds: so late, at most, an answer is wrong. */
+#define PROBE_LIMIT_MS 1400
+#define PROBE_CACHE_MS 500
 
 struct probe;
 
@@ -18,5 +19,10 @@ struct probe *probe_new(struct http_server *server);
 
 /* OK, SCHEMA (it answers, but the schema is not this program's), or why it does not answer. */
 enum error probe_database(struct probe *probe, struct failure *failure) MUST_CHECK;
+
+/* What was seen of sweepers then: "running", "silent" (none lives, or is heard of within
+ * EXECUTOR_LEASE_MS; one that cron runs was not there for two and a half minutes), "unknown"
+ * (without the database). */
+const char *probe_sweeper(struct probe *probe);
 
 #endif

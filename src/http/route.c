@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "http/authenticate.h"
 #include "http/handler.h"
+#include "http/metrics.h"
 
 #define DRAIN_BODY_MAX                                                                             \
     33554432 /* bytes of an unwanted body that are read, so that the web server                    \
@@ -19,6 +20,7 @@ const struct http_route http_routes[] = {
     {HTTP_GET, "/health", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_health},
     {HTTP_GET, "/healthz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_healthz},
     {HTTP_GET, "/readyz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_readyz},
+    {HTTP_GET, "/metrics", ACCESS_METRICS, SCOPE_METRICS, BODY_NONE, NULL, handle_metrics},
 
     {HTTP_POST, "/messages", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_message_send},
     {HTTP_POST, "/messages/batch", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_BATCH, NULL,
@@ -190,7 +192,12 @@ static enum error check_access(struct http_context *context, const struct http_r
 {
     enum error error;
 
-    if (route->access == ACCESS_PUBLIC)
+    int metrics = context->server->options->metrics;
+
+    if (route->access == ACCESS_METRICS && metrics == METRICS_OFF)
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
+    if (route->access == ACCESS_PUBLIC ||
+        (route->access == ACCESS_METRICS && metrics == METRICS_PUBLIC))
         return OK;
     error = authenticate(context->server->authenticator, context->request, &context->failure,
                          &context->principal);
@@ -281,6 +288,7 @@ void route_answer(struct http_context *context, enum error parsed, http_body_fun
     ptrdiff_t got;
     enum error error;
 
+    metrics_begun(context->server->metrics);
     response_header(context->response, "X-Request-Id", context->request->id);
     error = serve(context, parsed, read_body, body_context, &route);
     if (error != OK) {
@@ -291,5 +299,7 @@ void route_answer(struct http_context *context, enum error parsed, http_body_fun
     }
     while (drained < DRAIN_BODY_MAX && (got = read_body(body_context, rest, sizeof(rest))) > 0)
         drained += (size_t)got;
+    metrics_answered(context->server->metrics, route, context->response->status,
+                     clock_ms() - context->request->started_ms);
     log_request(context, route, error);
 }

@@ -20,7 +20,7 @@ enum route_body {
 };
 #define HTTP_BATCH_BODY_MAX 8388608
 
-enum route_access { ACCESS_PUBLIC, ACCESS_PRINCIPAL };
+enum route_access { ACCESS_PUBLIC, ACCESS_PRINCIPAL, ACCESS_METRICS /* as METRICS says */ };
 
 struct http_route {
     enum http_method method; /* GET answers HEAD too */

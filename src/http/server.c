@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "http/authenticate.h"
 #include "http/committer.h"
+#include "http/metrics.h"
 #include "http/probe.h"
 #include "http/waiting_room.h"
 #include "workflow/registry.h"
@@ -22,6 +23,7 @@ void http_server_init(struct http_server *server, const struct options *options)
     server->waiting_room = waiting_room_new(server);
     server->authenticator = authenticator_new(server);
     server->probe = probe_new(server);
+    server->metrics = metrics_new(server);
 }
 
 static bool is_worth_a_retry(enum error error)
@@ -105,6 +107,7 @@ void http_server_tidy(struct http_server *server)
     struct failure failure = {0};
     struct db *db = NULL;
 
+    metrics_show(server->metrics);
     /* the lock is held during the call: a start that comes now waits, and is not given back */
     pthread_mutex_lock(&server->starts_lock);
     if (server->start_owed && server->starts == 0)

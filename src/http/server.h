@@ -19,6 +19,7 @@ struct committer;
 struct waiting_room;
 struct authenticator;
 struct probe;
+struct metrics;
 
 struct http_server {
     const struct options *options;
@@ -28,6 +29,7 @@ struct http_server {
     struct waiting_room *waiting_room;
     struct authenticator *authenticator;
     struct probe *probe;
+    struct metrics *metrics;
     /* Workflows that requests start run here; one that the database left in the middle is given
      * back as soon as it can be told, and no other is running. */
     pthread_mutex_t starts_lock;

@@ -107,9 +107,7 @@ bool credentials_call(struct session *session, struct operation *operation,
 
 unsigned credentials_granted(const struct session *session, const struct principal *principal)
 {
-    unsigned all = (SCOPE_OPERATOR << 1) - 1;
-
-    return (principal_may(principal, SCOPE_OPERATOR) ? all : principal->scopes) &
+    return (principal_may(principal, SCOPE_OPERATOR) ? (unsigned)SCOPE_ALL : principal->scopes) &
            session->scopes_asked;
 }
 

@@ -256,7 +256,7 @@ static struct document *auth_document(const struct session *session, struct aren
     struct document *auth = document_object(arena);
     struct document *scopes = document_array(arena);
 
-    for (unsigned bit = 1; bit <= SCOPE_OPERATOR; bit <<= 1) {
+    for (unsigned bit = 1; bit < SCOPE_ALL; bit <<= 1) {
         if (session->principal.scopes & bit)
             document_append(scopes,
                             document_from_text(arena, text_of(scope_name((enum scope)bit))));

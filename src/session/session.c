@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "session/state.h"
 
 struct session *session_new(const struct engine *engine, const struct peer *peer, int64_t now)
@@ -72,6 +73,8 @@ void session_enter(struct session *session, enum session_state state)
     log_event(LOG_DEBUG, "session.state", LOG_STR("session", session->engine->executor.id),
               LOG_STR("from", state_names[session->state]), LOG_STR("to", state_names[state]));
     session->state = state;
+    if (state == SESSION_OPEN)
+        counter_add(counter_of("sessions_opened"), 1);
     if (state == SESSION_OPEN)
         log_event(LOG_INFO, "session.open", LOG_STR("session", session->engine->executor.id),
                   LOG_STR("principal", session->principal.id),

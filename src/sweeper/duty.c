@@ -320,6 +320,7 @@ const struct duty duties[] = {
     {"bells", 0, duty_bells},
     {"presence", PRESENCE_MS, duty_presence},
     {"count", SECOND_MS, duty_count_inboxes},
+    {"measure", MEASURE_MS, duty_measure},
     {"prune", MINUTE_MS, duty_prune},
 };
 const unsigned duty_count = sizeof(duties) / sizeof(duties[0]);

@@ -11,6 +11,7 @@
 #include "base/bell.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "sweeper/sweep.h"
 
 #define PROGRAM "openclaw-gateway-sweeper"
@@ -58,16 +59,12 @@ static void wait_for_work(struct bell *bell, int64_t ms)
 
 static void log_sweep(const struct sweep *sweep)
 {
-    static const char *const keys[COUNT__MAX] = {
-        "executors", "recovered", "released",  "redelivered", "dead",
-        "expired",   "woken",     "cancelled", "withdrawn",   "ran",
-        "bridged",   "fired",     "bells",     "pruned",      "failed"};
     struct log_field fields[COUNT__MAX];
     unsigned count = 0;
 
     for (unsigned i = 0; i < COUNT__MAX; i++)
         if (sweep->counts[i] > 0)
-            fields[count++] = LOG_INT(keys[i], sweep->counts[i]);
+            fields[count++] = LOG_INT(count_keys[i], sweep->counts[i]);
     log_write(LOG_INFO, "sweep", fields, count);
 }
 
@@ -76,7 +73,9 @@ static int sweep_once(struct sweep *sweep)
     const char *separator = " ";
 
     sweep->once = true;
+    int64_t begun = clock_ms();
     enum error error = sweep_run(sweep, true);
+    measure_sweep(sweep, clock_ms() - begun);
     printf("swept:");
     for (unsigned i = 0; i < COUNT__MAX; i++)
         if (sweep->counts[i] > 0) {
@@ -101,7 +100,9 @@ static int sweep_for_ever(struct sweep *sweep, const struct options *options)
         log_failure("sweep.no_bell", &failure);
     int64_t pause = options->sweep_interval_ms;
     while (!ended) {
+        int64_t begun = clock_ms();
         enum error error = sweep_run(sweep, false);
+        measure_sweep(sweep, clock_ms() - begun);
         if (sweep_did_something(sweep) && !sweep->away)
             log_sweep(sweep);
         if (!said_ready)
@@ -124,6 +125,7 @@ int main(int argc, char **argv)
 {
     struct options options;
     struct sweep sweep;
+    struct failure failure;
     int first = options_from_arguments(&options, argc, argv,
                                        "usage: " PROGRAM " [--config FILE] [--once]\n\n"
                                        "  --once           one full sweep, said in one line\n",
@@ -136,6 +138,8 @@ int main(int argc, char **argv)
     }
     log_open(PROGRAM, (enum log_level)options.log_level);
     catch_signals();
+    if (shared_open(options.runtime_dir, &failure) != OK)
+        log_failure("shared.open", &failure);
     db_configure(&options);
     sweep_init(&sweep, &options, &ended);
     int code = once ? sweep_once(&sweep) : sweep_for_ever(&sweep, &options);

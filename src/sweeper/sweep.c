@@ -80,7 +80,8 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
     struct db_tx *tx = db_tx_begin(sweep->db, sweep->arena);
     struct db_call executor, version, queue, attempts, ttl, limit;
 
-    executor_register_call(&executor, sweep->arena, &sweep->engine.executor, NULL, TEXT_NONE);
+    executor_register_call(&executor, sweep->arena, &sweep->engine.executor, NULL,
+                           sweep->once ? TEXT_LITERAL("{\"once\":true}") : TEXT_NONE);
     db_tx_call(tx, &executor, NULL);
     db_call_init(&version, sweep->arena, STATEMENT_VERSION_REGISTER);
     db_add_string(&version, options->app_name);

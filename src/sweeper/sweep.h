@@ -35,6 +35,7 @@ enum count {
     COUNT__MAX
 };
 extern const char *const count_names[COUNT__MAX];
+extern const char *const count_keys[COUNT__MAX]; /* of logs and metrics */
 
 struct sweep {
     struct engine engine;
@@ -81,6 +82,16 @@ void sweep_end(struct sweep *sweep);
 
 enum error duty_executors(struct sweep *sweep, bool *ret_more, struct failure *failure) MUST_CHECK;
 enum error duty_silent(struct sweep *sweep, bool *ret_more, struct failure *failure) MUST_CHECK;
+
+/* ---- measure.c --------------------------------------------------------------------------------
+ */
+
+#define MEASURE_MS 2000
+
+/* Adds up for /metrics what has been done since, behind the traffic. */
+enum error duty_measure(struct sweep *sweep, bool *ret_more, struct failure *failure) MUST_CHECK;
+/* Counts a sweep, for all programs of this host to see. */
+void measure_sweep(const struct sweep *sweep, int64_t took_ms);
 
 /* ---- notify.c ---------------------------------------------------------------------------------
  */

@@ -27,6 +27,8 @@ OTHERS = {
     "message_id": "reads",
     "agent_pause_document": "reads",
     "scopes_of": "reads",
+    "metrics": "reads",
+    "metric_fold": "tests/gateway/metrics.py",
     "inbox_overdue": "reads",
     "presence_changes": "reads",
     "workflow_fence": "reads, and locks",

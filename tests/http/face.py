@@ -52,12 +52,12 @@ def information(http):
     body = answer.json()
     tap.equal(
         (answer.status, body["status"], body["service"], body["dbos"]),
-        (200, "healthy", "openclaw-gateway", "connected"),
+        (200, "degraded", "openclaw-gateway", "connected"),  # no sweeper runs here
         "GET /health is healthy",
     )
     tap.ok(body["timestamp"].endswith("Z"), "and says when")
     tap.equal(http.get("/healthz").status, 200, "GET /healthz")
-    tap.equal(http.get("/readyz").json(), {"status": "ready"}, "GET /readyz")
+    tap.equal(http.get("/readyz").json(), {"status": "ready", "sweeper": "silent"}, "GET /readyz")
     tap.equal(answer.headers["cache-control"], "no-store", "answers are not stored")
     tap.equal(answer.headers["x-content-type-options"], "nosniff", "answers are not guessed at")
     answer = http.get("/healthz", headers={"X-Request-Id": "abc.1"})

@@ -5,7 +5,6 @@
 import hashlib
 import signal
 import sys
-import time
 
 from cluster import Cluster, skip_without
 from programs import ctl
@@ -280,7 +279,14 @@ def interrupted(tap, machine):
         )
         sweeper.process.send_signal(signal.SIGKILL)
         sweeper.process.wait()
-    time.sleep(0.3)
+    wait(
+        lambda: db.value(
+            "select count(*) from pg_stat_activity where backend_type = 'client backend'"
+            " and state <> 'idle' and pid <> pg_backend_pid()"
+        )
+        == 0,
+        "the server has finished what the dead one asked for",
+    )
     left = db.count("dbos_system.workflow_status", "workflow_uuid like 'alice:i%'")
     tap.ok(0 < left < MANY, "a sweeper is killed in the middle of deleting", f"{left} left")
     print(f"# {left} of {MANY} left")

@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""/healthz, /readyz and /health tell the truth: PostgreSQL stopped, PostgreSQL stuck, the pooler stopped,
+another schema, a sweeper that died, hangs, or is run by cron. How long each took is said."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "session"))
+
+import cluster
+from responder import Responder
+from sessions import BUILD, World
+from tap import Tap, diagnose
+
+tap = Tap()
+LEASE_MS = 3000
+GENEROUS = 60  # seconds; what it takes is said, and is two where the machine is not busy
+
+
+class Migrated(World):
+    def install(self):
+        environment = self.cluster.environment("gateway")
+        environment.update(GATEWAY_ENV="/dev/null")
+        subprocess.run(
+            [os.path.join(BUILD, "gatewayctl"), "migrate"],
+            env=environment, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def answers(http):
+    health, ready = http.get("/health"), http.get("/readyz")
+    body = health.json()
+    return (
+        health.status, body["status"], body["dbos"], body["sweeper"],
+        ready.status, ready.json().get("code", ready.json().get("sweeper")),
+    )  # fmt: skip
+
+
+FINE = (200, "healthy", "connected", "running", 200, "running")
+SILENT = (200, "degraded", "connected", "silent", 200, "silent")
+AWAY = (503, "unhealthy", "disconnected", "unknown", 503, "UNAVAILABLE")
+SCHEMA = (503, "unhealthy", "schema_mismatch", "unknown", 503, "SCHEMA_MISMATCH")
+
+
+def becomes(http, wanted, name):
+    begun = time.monotonic()
+    got = answers(http)
+    while got != wanted and time.monotonic() - begun < GENEROUS:
+        time.sleep(0.05)
+        got = answers(http)
+    tap.equal(got, wanted, name)
+    diagnose(f"{name}: after {time.monotonic() - begun:.2f} s")
+    tap.equal(http.get("/healthz").status, 200, f"{name}: and the process itself is alive")
+
+
+def sweeper(world, *arguments):
+    return subprocess.Popen(
+        [os.path.join(BUILD, "openclaw-gateway-sweeper"), *arguments],
+        env=world.environment(EXECUTOR_LEASE_MS=LEASE_MS),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def end(process):
+    process.kill()
+    process.wait()
+
+
+def databases(world, http):
+    process = sweeper(world)
+    becomes(http, FINE, "all is well")
+    world.cluster.stop("immediate")
+    becomes(http, AWAY, "PostgreSQL is stopped")
+    world.cluster.start()
+    becomes(http, FINE, "PostgreSQL is back")
+    digest = world.value("select value from openclaw.setting where name = 'functions_digest'")
+    world.sql("update openclaw.setting set value = 'older' where name = 'functions_digest'")
+    becomes(http, SCHEMA, "the schema is another")
+    world.sql(f"update openclaw.setting set value = '{digest}' where name = 'functions_digest'")
+    becomes(http, FINE, "the schema is ours")
+    postmaster = int(
+        open(os.path.join(world.cluster.data, "postmaster.pid"), encoding="ascii").readline()
+    )
+    os.kill(postmaster, signal.SIGSTOP)
+    try:
+        becomes(http, AWAY, "PostgreSQL takes no connection and says nothing")
+    finally:
+        os.kill(postmaster, signal.SIGCONT)
+    becomes(http, FINE, "PostgreSQL goes on")
+    return process
+
+
+def sweepers(world, http, process):
+    end(process)
+    becomes(http, SILENT, "the sweeper was killed")
+    process = sweeper(world)
+    becomes(http, FINE, "the sweeper was started")
+    process.send_signal(signal.SIGSTOP)
+    becomes(http, SILENT, "the sweeper hangs")
+    process.send_signal(signal.SIGCONT)
+    becomes(http, FINE, "the sweeper goes on")
+    process.terminate()
+    process.wait()
+    becomes(http, SILENT, "the sweeper was stopped")
+    tap.equal(sweeper(world, "--once").wait(), 0, "cron runs it")
+    becomes(http, FINE, "which is as good for two minutes")
+    world.sql("update openclaw.executor set ended_at = ended_at - 200000 where kind = 'sweeper'")
+    becomes(http, SILENT, "and no longer")
+
+
+def pooler(world):
+    with cluster.Bouncer(world.cluster) as bouncer:
+        process = sweeper(world)
+        settings = {"RUNTIME_DIR": world.runtime, "HOST_NAME": "", "EXECUTOR_LEASE_MS": LEASE_MS}
+        with Responder(bouncer, settings) as http:
+            becomes(http, FINE, "through the pooler")
+            bouncer.close()
+            becomes(http, AWAY, "the pooler is stopped")
+        end(process)
+
+
+def main():
+    cluster.skip_without("initdb", "psql")
+    with Migrated() as world:
+        settings = {"RUNTIME_DIR": world.runtime, "HOST_NAME": "", "EXECUTOR_LEASE_MS": LEASE_MS}
+        with Responder(world.cluster, settings) as http:
+            becomes(http, SILENT, "no sweeper was ever there")
+            sweepers(world, http, databases(world, http))
+        try:
+            cluster.find_program("pgbouncer")
+        except cluster.Missing:
+            tap.skip("the pooler is stopped", "pgbouncer is missing")
+        else:
+            pooler(world)
+    return tap.done()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

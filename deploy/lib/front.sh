@@ -61,7 +61,7 @@ start_front() {
     # Apache opens /dev/stderr once more, as itself
     touch "$current_log" && if is_root; then chown "$web_user" "$current_log"; fi
     start_service "$front"
-    wait_until 10 "$front" port_in_use "$PORT"
+    wait_until 30 "$front" port_in_use "$PORT"
 }
 
 gateway_ready() { curl -fsS -m 5 -o /dev/null "http://$HOST:$PORT/readyz"; }

@@ -42,7 +42,9 @@ enum error handle_root(struct http_context *context)
     struct document *endpoints = document_object(arena);
     struct document *answer = document_object(arena);
 
-    document_put_string(endpoints, "websocket", arena_printf(arena, "ws://%s", authority(context)));
+    document_put_string(endpoints, "websocket",
+                        arena_printf(arena, "%s://%s", context->request->is_secure ? "wss" : "ws",
+                                     authority(context)));
     document_put_string(endpoints, "health", "/health");
     document_put_string(endpoints, "messages", "/messages");
     document_put_string(endpoints, "workflows", "/workflows");

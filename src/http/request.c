@@ -261,6 +261,12 @@ struct header_row {
     struct text *value;
 };
 
+/* "on", by convention; some set it to "off" or "" where it is not. */
+static bool is_on(struct text value)
+{
+    return value.len > 0 && !text_is(value, "off");
+}
+
 static enum error parse_headers(struct http_request *request, http_variable_function *variable,
                                 void *context, struct failure *failure)
 {
@@ -294,6 +300,7 @@ static enum error parse_headers(struct http_request *request, http_variable_func
                                    rows[i].name);
         *rows[i].value = arena_text(request->arena, value);
     }
+    request->is_secure = is_on(text_of(variable(context, "HTTPS")));
     /* Some servers set an empty CONTENT_LENGTH or CONTENT_TYPE where the client sent none. */
     request->has_length = request->content_length.len > 0;
     return prefer_parse(prefer, failure, &request->respond_async, &request->wait_s);

@@ -48,6 +48,7 @@ struct http_request {
     struct text host, content_type, authorization, idempotency_key; /* absent where not sent */
     struct text if_match, origin, access_control_request_method, traceparent;
     struct text remote_address;
+    bool is_secure;     /* the web server took it over TLS */
     struct text id;     /* X-Request-Id where it was sane, else a fresh one */
     bool respond_async; /* Prefer: respond-async (RFC 7240) */
     int64_t wait_s;     /* Prefer: wait=N; -1: not asked for */

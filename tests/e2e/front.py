@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import warnings
 
 from backend import Responder, Upgrades
@@ -132,6 +133,11 @@ def check_tls(tap, stack, port, certificate):
         tap.ok(data.startswith(b"HTTP/1.1 200"), "TLS: HTTP is answered", data[:300])
         tap.ok(b"strict-transport-security:" in data.lower(), "TLS: and says that it is to stay so")
         tap.ok(secure.version() in ("TLSv1.2", "TLSv1.3"), f"TLS: {secure.version()}")
+    with urllib.request.urlopen(
+        f"https://localhost:{port}/", timeout=TIMEOUT, context=context
+    ) as answer:
+        endpoint = json.load(answer)["endpoints"]["websocket"]
+    tap.equal(endpoint, f"wss://localhost:{port}", "TLS: the WebSocket's address says so too")
     secure = websocket.create_connection(
         f"wss://localhost:{port}/",
         sslopt={"ca_certs": certificate},

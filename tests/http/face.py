@@ -48,6 +48,11 @@ def information(http):
     )
     answer = http.get("/", headers={"Host": "gw.example"})
     tap.equal(answer.json()["endpoints"]["websocket"], "ws://gw.example", "a Host is repeated")
+    for value, scheme in (("on", "wss"), ("off", "ws"), ("", "ws")):
+        answer = http.get("/", variables={"HTTPS": value})
+        tap.equal(
+            answer.json()["endpoints"]["websocket"].split(":")[0], scheme, f"HTTPS={value!r}: {scheme}"
+        )
     answer = http.get("/health")
     body = answer.json()
     tap.equal(

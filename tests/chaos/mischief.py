@@ -71,7 +71,7 @@ class Mischief:
             "kill session of a receiver": lambda draw: self.kill_session(WsReceiver, draw),
             "kill websocketd": lambda draw: self.signal_service("websocketd", signal.SIGKILL),
             "kill sweeper": self.kill_sweeper,
-            "kill lighttpd": lambda draw: self.signal_service("lighttpd", signal.SIGKILL),
+            "kill front server": lambda draw: self.signal_service(self.stack.front, signal.SIGKILL),
             "kill PgBouncer": lambda draw: self.signal_service("pgbouncer", signal.SIGKILL),
             "restart PgBouncer": lambda draw: self.signal_service("pgbouncer", signal.SIGTERM),
             "pause PgBouncer": self.pause_pooler,

@@ -18,7 +18,7 @@ KINDS = {
     "kill session of a receiver": (6, 0.2),
     "kill websocketd": (2, 0.5),
     "kill sweeper": (3, 0.3),
-    "kill lighttpd": (1, 0.4),
+    "kill front server": (1, 0.4),
     "kill PgBouncer": (2, 0.4),
     "restart PgBouncer": (2, 0.4),
     "pause PgBouncer": (2, 2.5),

@@ -167,19 +167,24 @@ $$;
 -- Leases the next messages to a receiver: p_limit at most, and no further one once 2 MiB are
 -- together, so that nobody has to hold a hundred large ones at a time. p_epoch null: a pull without
 -- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is
--- given out while an earlier one of the sender waits for another try; and where only one may be in
--- flight, such a message holds the whole line. What expired is left to the sweeper; what was
+-- given out while an earlier one of the sender waits for another try, or was leased to somebody else
+-- and not handed over yet: that one may die before it does. Where only one may be in flight, a message
+-- that waits for another try holds the whole line. What expired is left to the sweeper; what was
 -- cancelled is withdrawn. With no message the one row says when the next may be due; with messages
--- next_due is null.
+-- next_due is null. p_token, for pulls: fresh for each claim, and the same where its answer was lost;
+-- called again with it the claim gives what it gave.
 -- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
--- resumes it finds all that was leased), then inbox, skipping what others hold.
+-- resumes it finds all that was leased); of a shared inbox an advisory lock, because a message that
+-- another claim is just taking is skipped here, and a later one of its sender must not be taken then;
+-- then inbox, skipping what others hold.
 create or replace function openclaw.inbox_claim(
   p_agent text,
   p_holder text,
   p_epoch bigint,
   p_max_in_flight integer,
   p_limit integer,
-  p_lease_ms bigint
+  p_lease_ms bigint,
+  p_token text default null
 )
 returns table (
   next_due_ms bigint,
@@ -209,7 +214,10 @@ as $$
 declare
   v_now constant bigint := openclaw.now_ms();
   v_enough constant bigint := 2097152;
+  v_soon constant bigint := 50;
   v_room bigint := p_limit;
+  v_shared boolean := true;
+  v_taken boolean := false;
   v_waiting boolean;
   v_ready boolean;
 begin
@@ -224,7 +232,8 @@ begin
 
   if p_epoch is not null then
     if v_ready then
-      perform
+      select not s.exclusive
+      into v_shared
       from openclaw.subscription s
       where s.agent_id = p_agent
         and s.executor_id = p_holder
@@ -243,13 +252,37 @@ begin
     end if;
   end if;
 
-  if v_ready and p_max_in_flight is not null then
-    select least(v_room, p_max_in_flight - count(*))
-    into v_room
+  if v_ready and v_shared then
+    perform pg_advisory_xact_lock(hashtextextended('inbox ' || p_agent, 0));
+  end if;
+
+  if p_token is not null then
+    return query
+    select
+      null::bigint, i.inbox_seq, i.delivery_id, openclaw.message_id(i.sender, i.message_uuid),
+      i.message_uuid, i.sender, i.workflow_uuid, n.serialization, n.message,
+      i.attempt, i.max_attempts, i.claims > 1, i.expects_reply, i.accepted_at, i.expires_at, i.due_at
     from openclaw.inbox i
+    join dbos_system.notifications n on n.message_uuid = i.message_uuid
     where i.agent_id = p_agent
       and i.state = 'leased'
-      and i.holder = p_holder;
+      and i.holder = p_holder
+      and i.delivery_id = i.inbox_seq || '.' || p_token
+    order by i.rank;
+    if found then
+      return;
+    end if;
+  end if;
+
+  if v_ready then
+    -- what a bridge holds is on its way elsewhere
+    select
+      least(v_room, p_max_in_flight - count(*) filter (where i.holder = p_holder)),
+      coalesce(bool_or(not i.handed and i.holder not in (p_holder, 'dbos')), false)
+    into v_room, v_taken
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'leased';
   end if;
 
   v_waiting := v_ready
@@ -304,6 +337,19 @@ begin
               and e.rank < i.rank
           )
         )
+        and not (
+          v_taken
+          and exists (
+            select
+            from openclaw.inbox e
+            where e.agent_id = p_agent
+              and e.state = 'leased'
+              and not e.handed
+              and e.holder not in (p_holder, 'dbos')
+              and e.sender = i.sender
+              and e.rank < i.rank
+          )
+        )
       order by i.rank
       limit v_room
       for update of i skip locked
@@ -330,7 +376,7 @@ begin
         claims = i.claims + 1,
         handed = false,
         holder = p_holder,
-        delivery_id = i.inbox_seq || '.' || translate(gen_random_uuid()::text, '-', ''),
+        delivery_id = i.inbox_seq || '.' || coalesce(p_token, translate(gen_random_uuid()::text, '-', '')),
         last_attempt_at = v_now,
         due_at = v_now + p_lease_ms
       from fitting f
@@ -353,11 +399,11 @@ begin
   return query
   select
     (
-      select min(i.due_at) - v_now
+      select min(case when i.due_at > v_now then i.due_at - v_now else v_soon end)
       from openclaw.inbox i
       where i.agent_id = p_agent
         and i.state = 'ready'
-        and i.due_at > v_now
+        and (i.due_at > v_now or v_taken)
     ),
     null::bigint, null, null, null, null, null, null, null, null::integer, null::integer,
     null::boolean, null::boolean, null::bigint, null::bigint, null::bigint;

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/inbox.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "base/uuid.h"
 
 static const struct document_limits stored_limits = {
     .bytes = 64 * 1024 * 1024, .depth = 4 * DOCUMENT_DEPTH_MAX, .values = 50 * DOCUMENT_VALUES_MAX};
 
 /* The sender that the inbox names for what a DBOS client put into a mailbox. */
 #define SENDER_DBOS "dbos"
+
+#define TOKEN_BYTES 16 /* of a delivery id; nobody guesses them */
 
 int64_t delivery_seq(struct text delivery_id)
 {
@@ -102,7 +107,7 @@ void inbox_resume_call(struct db_call *call, struct arena *arena, const struct e
 
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
-                      int64_t lease_ms)
+                      int64_t lease_ms, const char *token)
 {
     db_call_init(call, arena, STATEMENT_INBOX_CLAIM);
     db_add_text(call, agent);
@@ -117,6 +122,21 @@ void inbox_claim_call(struct db_call *call, struct arena *arena, struct text age
         db_add_null(call);
     db_add_int(call, limit);
     db_add_int(call, lease_ms);
+    if (token)
+        db_add_string(call, token);
+    else
+        db_add_null(call);
+}
+
+const char *inbox_claim_token(struct arena *arena)
+{
+    unsigned char bytes[TOKEN_BYTES];
+    char *token = arena_alloc(arena, 2 * sizeof bytes + 1);
+
+    random_bytes(bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        (void)snprintf(token + 2 * i, 3, "%02x", bytes[i]);
+    return token;
 }
 
 /* What a DBOS client sent, as far as it can be read: any value, in its serialization. */

@@ -51,11 +51,14 @@ struct delivery {
 };
 /* Claim; fewer than `limit` come where they are large (050_inbox.sql). holder: the executor's id,
  * or a name of the caller's for a pull; epoch 0: no subscription; max_in_flight 0: not bounded but
- * by limit. ERR_FENCED: a newer subscriber has the inbox. With no delivery *ret_next_due_ms says
- * when one may be due (-1: none is waiting). */
+ * by limit. token: of a pull, from inbox_claim_token(): called again with it, because an answer was
+ * lost, the claim gives what it gave; NULL for a subscription, which resumes. ERR_FENCED: a newer
+ * subscriber has the inbox. With no delivery *ret_next_due_ms says when one may be due (-1: none is
+ * waiting). */
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
-                      int64_t lease_ms);
+                      int64_t lease_ms, const char *token);
+const char *inbox_claim_token(struct arena *arena);
 enum error inbox_claim_result(struct arena *arena, struct text agent, struct db_rows *rows,
                               struct failure *failure, struct delivery **ret_deliveries,
                               size_t *ret_count, int64_t *ret_next_due_ms) MUST_CHECK;

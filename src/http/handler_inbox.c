@@ -62,7 +62,8 @@ static enum error claim_portion(struct http_context *context, struct pull *pull,
     int64_t next_due;
     enum error error;
 
-    inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, limit, lease_ms);
+    inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, limit, lease_ms,
+                     inbox_claim_token(context->arena));
     error = handler_run(context, &call, &rows);
     if (error == OK)
         error = inbox_claim_result(context->arena, context->params[0], rows, &context->failure,

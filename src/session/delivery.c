@@ -346,7 +346,7 @@ static bool claim_call(struct session *session, struct operation *operation,
     operation->limit = limit;
     inbox_claim_call(ret_call, operation->arena, text_of(subscription->agent),
                      session->engine->executor.id, subscription->epoch, subscription->max_in_flight,
-                     limit, subscription->lease_ms);
+                     limit, subscription->lease_ms, NULL);
     return true;
 }
 

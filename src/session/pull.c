@@ -19,7 +19,7 @@ static bool pull_call(struct session *session, struct operation *operation,
     if (pull == NULL)
         return false;
     inbox_claim_call(ret_call, operation->arena, pull->agent, session->engine->executor.id, 0, 0,
-                     earlier(pull->max, session->claim_size), pull->lease_ms);
+                     earlier(pull->max, session->claim_size), pull->lease_ms, pull->token);
     return true;
 }
 
@@ -160,7 +160,7 @@ static void pull_answer(struct session *session, struct operation *operation, en
         pull->look_at = earlier(pull->look_at, session->now + next_due_ms + 1);
 }
 
-static const struct operation_kind pull_kind = {"inbox.pull", pull_call, pull_answer, false};
+static const struct operation_kind pull_kind = {"inbox.pull", pull_call, pull_answer, true};
 
 void method_inbox_pull(struct session *session, struct request *request)
 {
@@ -197,6 +197,7 @@ void pulls_advance(struct session *session)
         if (each->operation != NULL || session->now < earlier(each->look_at, each->deadline) ||
             !session_output_room(session))
             continue;
+        each->token = inbox_claim_token(each->request->arena);
         each->operation = operation_new(session, &pull_kind);
         each->operation->state = each;
     }

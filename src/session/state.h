@@ -173,6 +173,8 @@ struct pull {
     struct pull *next;
     struct request *request;
     struct text agent;
+    const char
+        *token; /* of the look that runs: asked again after a lost answer it takes the same */
     int64_t max, lease_ms;
     int64_t deadline, look_at;
     struct operation *operation; /* that looks now, or NULL */

@@ -92,12 +92,44 @@ def test_held_by_waiting(db):
     tap.equal((row["attempt"], row["claims"]), (2, 2), "which is its second attempt")
 
 
+def test_held_by_taken(db):
+    """Who shares an inbox may die before it has handed over what it took: nothing may overtake that."""
+    db.commit(message("t1"), message("t2", sender="carol"), message("t3"), message("t4"))
+    [first] = db.claim(holder="s1", limit=1)
+    tap.equal(ids(db.claim(holder="s2", limit=1)), ["t2"], "of another sender there is something")
+    [none] = db.call(
+        "inbox_claim", agent="bob", holder="s2", epoch=None, max_in_flight=None, limit=9, lease_ms=1000
+    )
+    tap.equal(none["inbox_seq"], None, "of this one not while its first is not handed over")
+    tap.ok(0 < none["next_due_ms"] <= 100, "and that is soon", none)
+    tap.equal(ids(db.claim(holder="s1", limit=1)), ["t3"], "who has the first may have the next, too")
+    db.call("inbox_release", agent=None, holders=["s1"])  # it was killed
+    tap.equal(ids(db.claim(holder="s2", limit=1)), ["t1"], "then the first comes first")
+    db.handed(db.inbox("alice:t1"))
+    tap.equal(ids(db.claim(holder="s3")), ["t3", "t4"], "and once it is handed over the next to anybody")
+
+
+def test_claim_again(db):
+    """The answer of a pull was lost: asked again with the same token it gives the same."""
+    db.commit(*[message(f"y{n}") for n in range(4)])
+    lost = db.claim(limit=2, token="00ff")
+    again = db.claim(limit=2, token="00ff")
+    tap.equal(ids(lost), ["y0", "y1"], "a pull takes two")
+    tap.equal(again, lost, "and again the same two, as the same deliveries")
+    tap.equal(ids(db.claim(limit=1, token="00fe")), ["y2"], "another pull takes others")
+    tap.equal(ids(db.claim(holder="s2", token="00ff")), [], "and nobody else gets them by it")
+    tap.equal([a["outcome"] for a in db.ack(*again)], ["acked"] * 2, "they are confirmed as any")
+
+
 def test_in_flight(db):
     db.commit(*[message(f"i{n}") for n in range(5)])
     first = db.claim(max_in_flight=2)
     tap.equal(ids(first), ["i0", "i1"], "no more than max_in_flight at once")
     tap.equal(ids(db.claim(max_in_flight=2)), [], "what is in flight counts")
-    tap.equal(ids(db.claim(holder="s2", max_in_flight=1)), ["i2"], "each holder's for itself")
+    db.handed(*first)
+    second = db.claim(holder="s2", max_in_flight=1)
+    tap.equal(ids(second), ["i2"], "each holder's for itself")
+    db.handed(*second)
     db.ack(first[0])
     tap.equal(ids(db.claim(max_in_flight=2)), ["i3"], "an acknowledgement makes room")
 
@@ -486,6 +518,8 @@ TESTS = (
     test_claim_bytes,
     test_claim_fields,
     test_held_by_waiting,
+    test_held_by_taken,
+    test_claim_again,
     test_in_flight,
     test_priority,
     test_not_to_be_delivered,

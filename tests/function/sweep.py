@@ -39,7 +39,7 @@ def test_reap(db):
     db.commit(task("alice:r2"), executor="alive")
     one = db.subscribe(executor="dead")
     db.subscribe(executor="s2")
-    db.commit(message("r3"), message("r4"))
+    db.commit(message("r3"), message("r4", sender="carol"))
     held, kept = (
         db.claim(holder="dead", epoch=one["epoch"], limit=1)[0],
         db.claim(holder="s2", limit=1)[0],

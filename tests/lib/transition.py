@@ -33,6 +33,7 @@ DEFAULTS = {
     "max_ms": 60_000,
     "limit": 100,
     "by": "tester",
+    "token": None,
 }
 AGENTS = "agent:%"
 # columns that a repeated call may move without any effect that a client could see
@@ -258,7 +259,14 @@ class Connection:
         self.send("workflow_commit", **commit_arguments(works), **options)
 
     def claim(
-        self, agent="bob", holder="s1", epoch=None, max_in_flight=None, limit=100, lease_ms=30_000
+        self,
+        agent="bob",
+        holder="s1",
+        epoch=None,
+        max_in_flight=None,
+        limit=100,
+        lease_ms=30_000,
+        **token,
     ):
         """The deliveries only: without one an empty list."""
         rows = self.call(
@@ -269,6 +277,7 @@ class Connection:
             max_in_flight=max_in_flight,
             limit=limit,
             lease_ms=lease_ms,
+            **token,
         )
         return [r for r in rows if r["inbox_seq"] is not None]
 

@@ -56,6 +56,7 @@ def test_disjoint_claims(db):
                 got = connection.claim(holder=f"s{number}", limit=7)
                 if got:
                     taken[number].extend(got)
+                    connection.handed(*got)
                 elif not connection.count("openclaw.inbox", "state = 'ready'"):
                     return
 

@@ -213,6 +213,39 @@ static void an_answer_that_was_lost_is_asked_for_again(void **state)
     assert_non_null(strstr(taken(fixture), "\"code\":\"IN_DOUBT\"")); /* it may have been done */
 }
 
+/* The place of the token among what inbox_claim.sql is given. */
+#define CLAIM_TOKEN 6
+
+static void a_pull_whose_answer_was_lost_takes_the_same(void **state)
+{
+    static const char pull[] = "{\"type\":\"req\",\"id\":\"p\",\"method\":\"inbox.pull\","
+                               "\"params\":{\"inbox\":\"bob\"}}\n";
+    struct fixture *fixture = *state;
+    const struct db_call *call;
+    char token[64];
+
+    open_session(fixture);
+    feed(fixture, pull);
+    later(fixture, 1);
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    assert_int_equal(call->statement, STATEMENT_INBOX_CLAIM);
+    assert_non_null(call->values[CLAIM_TOKEN]);
+    (void)snprintf(token, sizeof(token), "%s", call->values[CLAIM_TOKEN]);
+    answer(fixture, ERR_IN_DOUBT);
+    assert_string_equal(taken(fixture), "");
+    later(fixture, RETRY_MAX_MS * 2);
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    assert_string_equal(call->values[CLAIM_TOKEN], token);
+    answer(fixture, ERR_INTERNAL);
+    feed(fixture, pull);
+    later(fixture, 1);
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    assert_string_not_equal(call->values[CLAIM_TOKEN], token); /* another pull takes others */
+}
+
 static void without_a_database_requests_are_answered_in_time(void **state)
 {
     struct fixture *fixture = *state;
@@ -387,6 +420,7 @@ int main(void)
         TEST(the_id_of_a_bad_frame_is_guessed),
         TEST(what_was_read_meanwhile_goes_together),
         TEST(an_answer_that_was_lost_is_asked_for_again),
+        TEST(a_pull_whose_answer_was_lost_takes_the_same),
         TEST(without_a_database_requests_are_answered_in_time),
         TEST(a_bell_ends_the_wait_for_the_database),
         TEST(who_takes_nothing_is_given_up),

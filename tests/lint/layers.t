@@ -169,7 +169,7 @@ else
 fi
 
 # Written so that the patterns do not find this file.
-grep -rnE '/wor[k]/|/tmp/w[t]|b-see[d]' --include='*' src sql deploy tests m4 configure.ac \
+grep -rnE '/wor[k]/|/tmp/w[t]|b-see[d]' --include='*' src sql deploy tests docs man m4 configure.ac \
     Makefile.am ./*.md 2>/dev/null | grep -v '\.gen\.' | report 'no path of somebody'\''s machine'
 
 if command -v git >/dev/null 2>&1 && git rev-parse --is-inside-work-tree >/dev/null 2>&1 &&

@@ -61,6 +61,8 @@ EXPECTED = (
 @usr@/share/doc/openclaw-gateway/examples/gateway.env
 @usr@/share/doc/openclaw-gateway/examples/lighttpd.conf
 @usr@/share/doc/openclaw-gateway/examples/nginx.conf
+@usr@/share/doc/openclaw-gateway/examples/openclaw-gateway.json
+@usr@/share/doc/openclaw-gateway/examples/openclaw-gateway.rules.yml
 @usr@/share/doc/openclaw-gateway/examples/pgbouncer.ini
 @usr@/share/doc/openclaw-gateway/examples/roles.sql
 @usr@/share/man/man5/gateway.env.5

@@ -67,12 +67,13 @@ class Run:
         random.shuffle(schedule)
         for number, target in enumerate(schedule, 1):
             self.stream.reaches(MESSAGES * number // (len(schedule) + 1), "the kill before")
-            sending = sum(sender.answered < EACH for sender in self.senders)
             before = self.stream.look()
+            # on a slow machine the receiver may be far behind senders that are done
+            loaded = before < MESSAGES or any(s.answered < EACH for s in self.senders)
             at = time.monotonic()
             pid = wait(self.killer.targets[target], f"a {target} to kill")
             notes.note("fault", kind="kill -9", target=target, pid=pid)
-            tap.ok(sending, f"killed under load: {target}", f"pid {pid}")
+            tap.ok(loaded, f"killed under load: {target}", f"pid {pid}")
             self.stream.reaches(min(before + AFTERWARDS, MESSAGES), f"kill -9 of {target}")
             self.gaps[target] = time.monotonic() - at
 

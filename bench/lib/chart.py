@@ -27,8 +27,9 @@ STYLE = """
 def bars(results):
     for name, label in WORKS:
         ours, peer = (list(values(name, "per_second").values()) for values in (results.ours, results.other))
-        if ours and peer:
-            yield label, statistics.median(ours), statistics.median(peer), statistics.median(results.ratios(name, "per_second"))
+        ratios = results.ratios(name, "per_second")
+        if ours and ratios:
+            yield label, statistics.median(ours), statistics.median(peer), statistics.median(ratios)
 
 
 def draw(results, facts, path):

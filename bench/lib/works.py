@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 
-import history
+import settled
 from cost import Cost, counted
 from machine import Failed, load_seconds, memory_kb
 
@@ -195,7 +195,8 @@ def held_open(setting, count, seconds):
     tokens = setting.tokens(200, repeat=count // 200)
     command = [setting.wsload, "idle", "--url", ws_url(setting, "gateway"), "--count", str(count)]
     load = subprocess.Popen(command + ["--seconds", str(seconds), "--tokens", tokens], stdout=subprocess.PIPE, text=True)
-    load.stdout.readline()
+    if load.stdout.readline() != "ready\n":
+        raise Failed(f"{count} WebSockets could not be opened")
     return load
 
 
@@ -329,8 +330,29 @@ def counted_accept(side):
     return lambda setting, seconds: counted(setting, side, lambda: http_post(setting, side, 1, seconds))
 
 
-def counted_settle(setting, seconds):
+def counted_delivery(setting, seconds):
+    """Accepted, claimed, delivered and acknowledged, one after the other."""
     return counted(setting, "gateway", lambda: wsload(setting, "gateway", "pairs", 1, seconds, setting.tokens(1, 1, first=430)))
+
+
+def counted_settle(setting, _seconds):
+    """Only the acknowledgements of what had been accepted and claimed before."""
+    inbox, token = f"/agents/a{SINKS + 1}/inbox", setting.agents[SINKS + 1][1]
+    for _ in range(100):
+        setting.stack.http("POST", "/messages", {"to": f"a{SINKS + 1}", "content": CONTENT}, setting.agents[0][1])
+    _, answer, _ = setting.stack.http("GET", inbox + "?max=100&leaseMs=600000", token=token)
+    deliveries = [message["deliveryId"] for message in answer["messages"]]
+
+    def acknowledge():
+        times = []
+        for delivery in deliveries:
+            began = time.monotonic()
+            setting.stack.http("POST", inbox + "/ack", {"deliveryId": delivery}, token)
+            times.append(1000 * (time.monotonic() - began))
+        times.sort()
+        return {"done": len(times), "p50_ms": times[len(times) // 2], "p99_ms": times[-1 - len(times) // 100]}
+
+    return counted(setting, "gateway", acknowledge)
 
 
 # ---- ten million settled messages -----------------------------------------------------------------------------
@@ -339,14 +361,14 @@ def counted_settle(setting, seconds):
 def throughput_with_history(setting, seconds):
     """Accepts per second in turn on a stack with that history and on one without."""
     ratios = []
-    with history.Beside(setting) as beside:
+    with settled.Beside(setting) as beside:
         for _ in range(5):
             full = http_post(setting, "gateway", 32, seconds)["per_second"]
             empty = wrk(beside.url + "/messages", 32, seconds, beside.token, beside.agent)["per_second"]
             ratios.append(full / empty)
             print(f"      {full:.0f} with {setting.rows} settled messages, {empty:.0f} without", flush=True)
     ratios.sort()
-    return {"rows": setting.rows, "ratios": ratios, "ratio": ratios[2], **history.size(setting)}
+    return {"rows": setting.rows, "ratios": ratios, "ratio": ratios[2], **settled.size(setting)}
 
 
 ALL = [
@@ -362,7 +384,8 @@ ALL = [
     Work("recovery.200", recovery, key="seconds_to_last"),
     Work("start", cold_start, peer_start, key="start_s"),
     Work("cost.accept", counted_accept("gateway"), counted_accept("peer"), once=True, key="wal_bytes"),
-    Work("cost.settled", counted_settle, once=True, key="wal_bytes", against="cost.accept"),
+    Work("cost.settled", counted_settle, once=True, key="wal_bytes"),
+    Work("cost.delivered", counted_delivery, once=True, key="wal_bytes", against="cost.accept"),
     ws_idle(200),
     ws_idle(1000, busy=50),
     Work("memory", memory("gateway"), memory("peer"), once=True, key="rss_mb"),

@@ -11,7 +11,7 @@
  *          of the acknowledgement before it sends again
  *   fanin  N senders, one recipient; as pairs
  *   open   opens N connections one after the other, each to hello-ok (official handshake)
- *   idle   opens N connections, prints "ready", holds them for S seconds
+ *   idle   opens N connections likewise, prints "ready", holds them for S seconds
  *
  * FILE has one line for each connection: a bearer token and the agent's name; senders first, then
  * recipients. With --start asked it prints "ready" when all are open and begins when it is sent a
@@ -153,9 +153,9 @@ static void upgrade(struct connection *c)
         "GET / HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
         inet_ntoa(address.sin_addr), ntohs(address.sin_port),
-        c->token[0] && mode != MODE_OPEN ? "Authorization: Bearer " : "",
-        c->token[0] && mode != MODE_OPEN ? c->token : "",
-        c->token[0] && mode != MODE_OPEN ? "\r\n" : "");
+        c->token[0] && mode < MODE_OPEN ? "Authorization: Bearer " : "",
+        c->token[0] && mode < MODE_OPEN ? c->token : "",
+        c->token[0] && mode < MODE_OPEN ? "\r\n" : "");
     c->state = UPGRADING;
     flush_out(c);
 }
@@ -246,13 +246,11 @@ static void acknowledge(struct connection *c, const char *text, size_t length)
 
 static void got_text(struct connection *c, const char *text, size_t length)
 {
-    if (mode == MODE_OPEN || mode == MODE_IDLE) {
+    if (mode >= MODE_OPEN) {
         if (has(text, length, "hello-ok")) /* it names all events, connect.challenge too */
             c->state = READY;
-        else if (has(text, length, "connect.challenge") && mode == MODE_OPEN)
+        else if (has(text, length, "connect.challenge"))
             say_connect(c);
-        else if (mode == MODE_IDLE && c->state == UPGRADING)
-            c->state = READY;
         return;
     }
     if (c->recipient) {

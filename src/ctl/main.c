@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ctl/ctl.h"
+#include "durable/bells.h"
 
 #define USAGE_MAX   65536
 #define WATCH_MS    2000
@@ -93,6 +94,8 @@ int main(int argc, char **argv)
     } else if (failure.error == OK) {
         failure.error = run_verb(&ctl, &failure);
     }
+    if (ctl.db)
+        bells_send(ctl.db);
     int code = finish(&ctl, &failure);
     db_free(ctl.db);
     arena_free(ctl.arena);

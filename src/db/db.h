@@ -133,6 +133,17 @@ int64_t db_poll_deadline(const struct db *db);
 bool db_advance(struct db *db, struct failure *failure, enum error *ret_error,
                 struct db_rows **ret_rows);
 
+/* ---- hearing notifications --------------------------------------------------------------- */
+
+/* A connection on which a call has said LISTEN (STATEMENT_BELL_LISTEN); a DB_DIRECT one, as a
+ * pooler would forget it. For poll(2), readable; -1: closed, or a call is under way. */
+int db_listen_fd(const struct db *db);
+/* The next notification's payload, in the arena, or absent: there is none now. Never blocks. An
+ * error (UNAVAILABLE, …): the connection is lost and closed; what was said meanwhile is lost, too.
+ */
+enum error db_listen_take(struct db *db, struct arena *arena, struct failure *failure,
+                          struct text *ret_payload) MUST_CHECK;
+
 /* ---- a pool for threads ----------------------------------------------------------------- */
 
 struct db_pool;

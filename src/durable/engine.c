@@ -10,6 +10,7 @@
 
 #include "base/bell.h"
 #include "base/log.h"
+#include "durable/bells.h"
 #include "durable/run.h"
 
 struct workflow_batch {
@@ -150,7 +151,7 @@ const struct workflow_outcome *workflow_batch_outcome(const struct workflow_batc
     return &batch->workflows[index]->outcome;
 }
 
-size_t engine_ring(const struct engine *engine, const struct text *bells, size_t count)
+static size_t ring(const struct engine *engine, const struct text *bells, size_t count, bool owe)
 {
     size_t host_length = strlen(engine->executor.host);
     size_t elsewhere = 0;
@@ -161,6 +162,8 @@ size_t engine_ring(const struct engine *engine, const struct text *bells, size_t
 
         if (!slash || (size_t)(slash - bells[i].data) != host_length ||
             memcmp(bells[i].data, engine->executor.host, host_length) != 0) {
+            if (owe)
+                bells_owe(bells[i]);
             elsewhere++;
             continue;
         }
@@ -169,6 +172,16 @@ size_t engine_ring(const struct engine *engine, const struct text *bells, size_t
         bell_ring(engine->options->runtime_dir, executor);
     }
     return elsewhere;
+}
+
+size_t engine_ring(const struct engine *engine, const struct text *bells, size_t count)
+{
+    return ring(engine, bells, count, true);
+}
+
+size_t engine_ring_here(const struct engine *engine, const struct text *bells, size_t count)
+{
+    return ring(engine, bells, count, false);
 }
 
 /* A workflow that runs has an owner that a sweeper knows, or it would not be recovered. */

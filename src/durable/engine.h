@@ -106,8 +106,11 @@ const struct workflow_outcome *workflow_batch_outcome(const struct workflow_batc
  * they are given up. */
 #define EXECUTOR_SUSPECT_MS(options) ((options)->executor_lease_ms * 2 / 3)
 
-/* Rings those of `bells` that are on this host; returns how many were not. */
+/* Rings those of `bells` that are on this host; returns how many were not, which are owed now
+ * (bells.h). */
 size_t engine_ring(const struct engine *engine, const struct text *bells, size_t count);
+/* The same where the other hosts find out by themselves. */
+size_t engine_ring_here(const struct engine *engine, const struct text *bells, size_t count);
 
 /* ---- executing
  * ----------------------------------------------------------------------------------- */

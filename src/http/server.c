@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "durable/bells.h"
 #include "http/authenticate.h"
 #include "http/committer.h"
 #include "http/metrics.h"
@@ -100,6 +101,16 @@ enum error http_server_start(struct http_server *server, struct arena *arena,
     end_start(server, error != OK);
     http_database_give(server, db);
     return error;
+}
+
+void http_server_bells(struct http_server *server)
+{
+    struct db *db = bells_owed() ? db_pool_try(server->pool) : NULL;
+
+    if (db == NULL)
+        return;
+    bells_send(db);
+    http_database_give(server, db);
 }
 
 void http_server_tidy(struct http_server *server)

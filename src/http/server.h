@@ -46,6 +46,8 @@ enum error http_server_start(struct http_server *server, struct arena *arena,
                              const struct workflow_start *start, struct failure *failure,
                              struct workflow_outcome *ret_outcome) MUST_CHECK;
 /* To be called about once a second: gives back what a start has left behind. */
+/* Says the bells for other hosts, if a connection is free; who has one says them otherwise. */
+void http_server_bells(struct http_server *server);
 void http_server_tidy(struct http_server *server);
 
 #define HTTP_PARAMS_MAX 2

@@ -377,6 +377,7 @@ bool waiting_room_message(struct waiting_room *room, const struct http_request *
     struct waiter waiter = {.arena = request->arena, .receipt = receipt};
     bool settled;
 
+    http_server_bells(room->server); /* who is waited for may be on another host */
     pthread_mutex_lock(&room->mutex);
     room->look_now = room->look_now || room->rings != mark;
     settled = wait_until(room, request, &waiter, deadline_ms);
@@ -390,6 +391,7 @@ bool waiting_room_inbox(struct waiting_room *room, const struct http_request *re
     struct waiter waiter = {.agent = agent};
     bool ready;
 
+    http_server_bells(room->server);
     pthread_mutex_lock(&room->mutex);
     ready = wait_until(room, request, &waiter, deadline_ms);
     pthread_mutex_unlock(&room->mutex);

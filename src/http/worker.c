@@ -96,6 +96,7 @@ static void *serving_thread(void *argument)
             continue;
         }
         fastcgi_serve(&worker->server, connection, arena);
+        http_server_bells(&worker->server);
         arena_reset(arena);
     }
     arena_free(arena);
@@ -135,8 +136,10 @@ static void wait_for_signal(struct worker *worker)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    while (sigtimedwait(&signals, NULL, &second) < 0)
+    while (sigtimedwait(&signals, NULL, &second) < 0) {
         http_server_tidy(&worker->server);
+        http_server_bells(&worker->server);
+    }
 }
 
 /* True: every request was answered in time. */

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/shared.h"
+#include "durable/bells.h"
 #include "session/state.h"
 
 struct session *session_new(const struct engine *engine, const struct peer *peer, int64_t now)
@@ -251,6 +252,35 @@ int64_t session_deadline(const struct session *session)
     return earlier(deadline, earlier(deliveries_deadline(session), pulls_deadline(session)));
 }
 
+/* Bells for other hosts are said behind whatever was to be done first. */
+static bool bells_operation_call(struct session *session, struct operation *operation,
+                                 struct db_call *ret_call)
+{
+    session->ringing = false;
+    return bells_call(operation->arena, ret_call);
+}
+
+static void bells_operation_answer(struct session *session, struct operation *operation,
+                                   enum error error, struct failure *failure, struct db_rows *rows)
+{
+    (void)session;
+    (void)operation;
+    (void)error;
+    (void)failure;
+    (void)rows;
+}
+
+static const struct operation_kind bells_kind = {"session.bells", bells_operation_call,
+                                                 bells_operation_answer, false};
+
+static void ring_other_hosts(struct session *session)
+{
+    if (!bells_owed() || session->ringing)
+        return;
+    session->ringing = true;
+    (void)operation_new(session, &bells_kind);
+}
+
 static void tick(struct session *session)
 {
     struct arena *arena;
@@ -321,6 +351,8 @@ void session_advance(struct session *session, int64_t now)
     }
     if (session->state == SESSION_OPEN)
         advance_open(session);
+    if (session->state == SESSION_OPEN || (session->state == SESSION_ENDING && session->wound_up))
+        ring_other_hosts(session);
     if (session->state == SESSION_ENDING)
         advance_ending(session);
 }

@@ -276,6 +276,7 @@ struct session {
     unsigned requests;
     size_t request_bytes;
     struct operation *queue, **queue_end, *running;
+    bool ringing;     /* other hosts, by an operation in the queue */
     bool arena_kept;  /* said by an answer: it has taken its operation's arena over */
     int64_t retry_at; /* the database is away: nothing starts before */
     unsigned retries;

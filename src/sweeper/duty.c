@@ -246,7 +246,7 @@ static enum error duty_bells(struct sweep *sweep, bool *ret_more, struct failure
         return error;
     for (size_t i = 0; i < db_rows_count(rows); i++) {
         struct text bell = db_text(rows, i, 0);
-        sweep->counts[COUNT_RUNG] += 1 - (int64_t)engine_ring(&sweep->engine, &bell, 1);
+        sweep->counts[COUNT_RUNG] += 1 - (int64_t)engine_ring_here(&sweep->engine, &bell, 1);
     }
     return db_rows_error(rows, failure);
 }
@@ -280,7 +280,7 @@ static enum error duty_presence(struct sweep *sweep, bool *ret_more, struct fail
         return error;
     since = db_int(rows, 0, 0);
     bells = db_texts(rows, 0, 1, &count);
-    engine_ring(&sweep->engine, bells, count);
+    engine_ring_here(&sweep->engine, bells, count);
     return db_rows_error(rows, failure);
 }
 

@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/shared.h"
+#include "durable/bells.h"
+#include "sweeper/listen.h"
 #include "sweeper/sweep.h"
 
 #define PROGRAM "openclaw-gateway-sweeper"
@@ -36,23 +38,35 @@ static void catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/* Until the time is up, a bell rings or a signal comes, also one that came a moment ago. A host
- * whose sessions other hosts' writers want to wake would here listen on the direct connection, too.
- */
-static void wait_for_work(struct bell *bell, int64_t ms)
+/* Until the time is up, the bell rings or a signal comes, also one that came a moment ago. Bells of
+ * other hosts are passed on meanwhile. */
+static void wait_for_work(struct bell *bell, struct listener *listener, int64_t ms)
 {
-    struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    int64_t until = clock_ms() + ms;
+    bool rung = false;
     sigset_t signals, before;
-    fd_set fds;
 
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, &before);
-    FD_ZERO(&fds);
-    if (bell->fd >= 0 && bell->fd < FD_SETSIZE)
-        FD_SET(bell->fd, &fds);
-    if (!ended && pselect(bell->fd + 1, &fds, NULL, NULL, &timeout, &before) > 0)
+    do {
+        int64_t now = clock_ms(), deadline = until;
+        fd_set reads, writes;
+        int max = bell->fd < FD_SETSIZE ? bell->fd : -1;
+
+        FD_ZERO(&reads);
+        FD_ZERO(&writes);
+        if (max >= 0)
+            FD_SET(bell->fd, &reads);
+        max = listener_wait(listener, &reads, &writes, max, &deadline);
+        int64_t left = deadline > now ? deadline - now : 0;
+        struct timespec timeout = {.tv_sec = left / 1000, .tv_nsec = left % 1000 * 1000000};
+        if (!ended && pselect(max + 1, &reads, &writes, NULL, &timeout, &before) > 0)
+            rung = bell->fd >= 0 && bell->fd < FD_SETSIZE && FD_ISSET(bell->fd, &reads);
+        listener_advance(listener);
+    } while (!rung && !ended && clock_ms() < until);
+    if (rung)
         bell_drain(bell);
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
@@ -76,6 +90,7 @@ static int sweep_once(struct sweep *sweep)
     int64_t begun = clock_ms();
     enum error error = sweep_run(sweep, true);
     measure_sweep(sweep, clock_ms() - begun);
+    bells_send(sweep->db);
     printf("swept:");
     for (unsigned i = 0; i < COUNT__MAX; i++)
         if (sweep->counts[i] > 0) {
@@ -92,17 +107,21 @@ static int sweep_once(struct sweep *sweep)
 
 static int sweep_for_ever(struct sweep *sweep, const struct options *options)
 {
+    struct listener listener;
     struct failure failure;
     struct bell bell;
     bool said_ready = false;
 
     if (bell_open(&bell, options->runtime_dir, sweep->engine.executor.id, &failure) != OK)
         log_failure("sweep.no_bell", &failure);
+    listener_start(&listener, &sweep->engine);
     int64_t pause = options->sweep_interval_ms;
     while (!ended) {
         int64_t begun = clock_ms();
         enum error error = sweep_run(sweep, false);
         measure_sweep(sweep, clock_ms() - begun);
+        if (!sweep->away)
+            bells_send(sweep->db);
         if (sweep_did_something(sweep) && !sweep->away)
             log_sweep(sweep);
         if (!said_ready)
@@ -113,10 +132,11 @@ static int sweep_for_ever(struct sweep *sweep, const struct options *options)
             pause = options->sweep_interval_ms;
         else
             pause = pause * 2 < AWAY_PAUSE_MAX ? pause * 2 : AWAY_PAUSE_MAX;
-        wait_for_work(&bell, clock_jitter_ms(pause));
+        wait_for_work(&bell, &listener, clock_jitter_ms(pause));
     }
     notify_supervisor("STOPPING=1");
     sweep_stop_workers(sweep);
+    listener_end(&listener);
     bell_close(&bell);
     return 0;
 }

@@ -24,6 +24,8 @@ STATEMENTS = os.path.join(os.environ["abs_top_srcdir"], "sql", "statement", "*.s
 # They only read, or are tested twice where they can be: see the reasons.
 OTHERS = {
     "now_ms": "reads",
+    "bell_channel": "reads",
+    "bell_listen": "writes nothing: tests/inbox/hosts.py",
     "message_id": "reads",
     "agent_pause_document": "reads",
     "scopes_of": "reads",

@@ -129,6 +129,35 @@ static void release_answer(struct session *session, struct operation *operation,
 static const struct operation_kind release_kind = {"session.release", release_call, release_answer,
                                                    false};
 
+/* Bells for other hosts are said behind whatever was to be done first. */
+static bool bells_operation_call(struct session *session, struct operation *operation,
+                                 struct db_call *ret_call)
+{
+    session->ringing = false;
+    return bells_call(operation->arena, ret_call);
+}
+
+static void bells_operation_answer(struct session *session, struct operation *operation,
+                                   enum error error, struct failure *failure, struct db_rows *rows)
+{
+    (void)session;
+    (void)operation;
+    (void)error;
+    (void)failure;
+    (void)rows;
+}
+
+static const struct operation_kind bells_kind = {"session.bells", bells_operation_call,
+                                                 bells_operation_answer, false};
+
+static void ring_other_hosts(struct session *session)
+{
+    if (!bells_owed() || session->ringing)
+        return;
+    session->ringing = true;
+    (void)operation_new(session, &bells_kind);
+}
+
 static void wind_up(struct session *session)
 {
     session->wound_up = true;
@@ -144,6 +173,8 @@ static void wind_up(struct session *session)
     frame_shutdown(session, session->reason);
     if (session->registered)
         (void)operation_new(session, &release_kind);
+    session->ringing = false; /* it was dropped with the others */
+    ring_other_hosts(session);
 }
 
 /* ---- the client -------------------------------------------------------------------------------
@@ -250,35 +281,6 @@ int64_t session_deadline(const struct session *session)
     deadline = earlier(deadline, earlier(input_deadline(session), waits_deadline(session)));
     deadline = earlier(deadline, earlier(fates_deadline(session), presence_deadline(session)));
     return earlier(deadline, earlier(deliveries_deadline(session), pulls_deadline(session)));
-}
-
-/* Bells for other hosts are said behind whatever was to be done first. */
-static bool bells_operation_call(struct session *session, struct operation *operation,
-                                 struct db_call *ret_call)
-{
-    session->ringing = false;
-    return bells_call(operation->arena, ret_call);
-}
-
-static void bells_operation_answer(struct session *session, struct operation *operation,
-                                   enum error error, struct failure *failure, struct db_rows *rows)
-{
-    (void)session;
-    (void)operation;
-    (void)error;
-    (void)failure;
-    (void)rows;
-}
-
-static const struct operation_kind bells_kind = {"session.bells", bells_operation_call,
-                                                 bells_operation_answer, false};
-
-static void ring_other_hosts(struct session *session)
-{
-    if (!bells_owed() || session->ringing)
-        return;
-    session->ringing = true;
-    (void)operation_new(session, &bells_kind);
 }
 
 static void tick(struct session *session)

@@ -270,7 +270,8 @@ def memory(side):
 
 
 def cold_start(setting, _seconds):
-    """From the end of the responder, master and workers, to the first answer of the next one."""
+    """From kill -9 of the responder, master and workers, to the first answer of the next one; the
+    supervisor's pause of a second before it starts one again is in it."""
     gone = setting.stack.pids("http")
     began = time.monotonic()
     for pid in gone:
@@ -337,9 +338,9 @@ def counted_delivery(setting, seconds):
 
 def counted_settle(setting, _seconds):
     """Only the acknowledgements of what had been accepted and claimed before."""
-    inbox, token = f"/agents/a{SINKS + 1}/inbox", setting.agents[SINKS + 1][1]
+    inbox, token = f"/agents/a{SINKS - 1}/inbox", setting.agents[SINKS - 1][1]
     for _ in range(100):
-        setting.stack.http("POST", "/messages", {"to": f"a{SINKS + 1}", "content": CONTENT}, setting.agents[0][1])
+        setting.stack.http("POST", "/messages", {"to": f"a{SINKS - 1}", "content": CONTENT}, setting.agents[0][1])
     _, answer, _ = setting.stack.http("GET", inbox + "?max=100&leaseMs=600000", token=token)
     deliveries = [message["deliveryId"] for message in answer["messages"]]
 

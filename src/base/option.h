@@ -13,6 +13,7 @@
 
 enum auth_mode { AUTH_TOKEN, AUTH_NONE };
 enum metrics_access { METRICS_OFF, METRICS_TOKEN, METRICS_PUBLIC };
+enum openapi_mode { OPENAPI_OFF, OPENAPI_TOKEN, OPENAPI_PUBLIC };
 
 struct options {
 #define OPTION_TEXT(field, name, otherwise, check, help)     const char *field;

@@ -107,6 +107,12 @@ struct document *handler_cursor(struct http_context *context, int64_t number, st
     return document_from_text(context->arena, percent_encode(context->arena, text_of(cursor)));
 }
 
+struct document *handler_number(struct http_context *context, int64_t number)
+{
+    return document_from_text(context->arena,
+                              text_of(arena_printf(context->arena, "%lld", (long long)number)));
+}
+
 struct text handler_workflow_id(struct http_context *context, struct text key)
 {
     char uuid[UUID_SIZE];

@@ -9,7 +9,8 @@
 #include "http/route.h"
 
 /* handler_info.c */
-http_handler handle_root, handle_health, handle_healthz, handle_readyz, handle_metrics;
+http_handler handle_root, handle_health, handle_healthz, handle_readyz, handle_metrics,
+    handle_openapi;
 /* handler_messages.c, handler_batch.c */
 http_handler handle_message_send, handle_message_batch;
 /* handler_workflows.c */
@@ -48,6 +49,8 @@ struct document *handler_time(struct http_context *context, struct db_rows *rows
  * null where there is none. Errors: INVALID_REQUEST. And the cursor of the page behind this row. */
 enum error handler_add_cursor(struct http_context *context, struct db_call *call) MUST_CHECK;
 struct document *handler_cursor(struct http_context *context, int64_t number, struct text id);
+/* A cursor that is only a number: a string, as all of them. */
+struct document *handler_number(struct http_context *context, int64_t number);
 /* "<principal>:<key>", or without a key a fresh one; where to look what becomes of it; and what was
  * applied of the request's Prefer. */
 struct text handler_workflow_id(struct http_context *context, struct text key);

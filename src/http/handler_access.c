@@ -328,10 +328,10 @@ enum error handle_audit(struct http_context *context)
         document_append(acts, act);
     }
     document_put(answer, "audit", acts);
-    if ((int64_t)db_rows_count(rows) == limit)
-        document_put_string(
-            answer, "cursor",
-            arena_printf(arena, "%lld", (long long)db_int(rows, db_rows_count(rows) - 1, 0)));
+    document_put(answer, "nextCursor",
+                 (int64_t)db_rows_count(rows) == limit
+                     ? handler_number(context, db_int(rows, (size_t)limit - 1, 0))
+                     : document_null(arena));
     error = db_rows_error(rows, &context->failure);
     if (error == OK)
         response_json(context->response, 200, answer);

@@ -152,9 +152,7 @@ static enum error put_messages(struct http_context *context, struct document *an
         document_append(list, one);
     }
     if (db_rows_count(rows) > count)
-        next = document_from_text(
-            context->arena,
-            text_of(arena_printf(context->arena, "%lld", (long long)db_int(rows, count - 1, 0))));
+        next = handler_number(context, db_int(rows, count - 1, 0));
     document_put(answer, "messages", list);
     document_put(answer, "nextCursor", next);
     return db_rows_error(rows, &context->failure);

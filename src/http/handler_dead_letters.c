@@ -60,10 +60,10 @@ enum error handle_dead_letter_list(struct http_context *context)
     for (size_t i = 0; i < count; i++)
         document_append(list, dead_letter_document(context->arena, &letters[i]));
     document_put(answer, "deadLetters", list);
-    if (count > 0 && (int64_t)count == limit)
-        document_put_string(
-            answer, "cursor",
-            arena_printf(context->arena, "%lld", (long long)letters[count - 1].inbox_seq));
+    document_put(answer, "nextCursor",
+                 count > 0 && (int64_t)count == limit
+                     ? handler_number(context, letters[count - 1].inbox_seq)
+                     : document_null(context->arena));
     response_json(context->response, 200, answer);
     return OK;
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "http/metrics.h"
+#include "http/openapi.h"
 #include "http/probe.h"
 
 #define SERVICE_NAME "openclaw-gateway"
@@ -123,5 +124,17 @@ enum error handle_metrics(struct http_context *context)
     context->response->status = 200;
     context->response->content_type = METRICS_TYPE;
     context->response->body = metrics_text(context->server->metrics, context->arena);
+    return OK;
+}
+
+enum error handle_openapi(struct http_context *context)
+{
+    struct document *document;
+    enum error error =
+        openapi_document(context->arena, context->server->options, &context->failure, &document);
+
+    if (error != OK)
+        return failure_set(&context->failure, ERR_INTERNAL, "the document's parts are no JSON");
+    response_json(context->response, 200, document);
     return OK;
 }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/authenticate.h"
+#include "http/cors.h"
 #include "http/handler.h"
 #include "http/metrics.h"
 
@@ -21,6 +22,7 @@ const struct http_route http_routes[] = {
     {HTTP_GET, "/healthz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_healthz},
     {HTTP_GET, "/readyz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_readyz},
     {HTTP_GET, "/metrics", ACCESS_METRICS, SCOPE_METRICS, BODY_NONE, NULL, handle_metrics},
+    {HTTP_GET, "/openapi.json", ACCESS_OPENAPI, 0, BODY_NONE, NULL, handle_openapi},
 
     {HTTP_POST, "/messages", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_message_send},
     {HTTP_POST, "/messages/batch", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_BATCH, NULL,
@@ -150,6 +152,7 @@ static const struct http_route *find_route(struct http_context *context)
     enum http_method method = request->method == HTTP_HEAD ? HTTP_GET : request->method;
     unsigned methods = request->whole_server ? HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_OPTIONS : 0;
     struct text params[HTTP_PARAMS_MAX];
+    const char *allowed;
 
     for (const struct http_route *route = http_routes;
          route->path != NULL && !request->whole_server; route++) {
@@ -166,10 +169,12 @@ static const struct http_route *find_route(struct http_context *context)
         (void)failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
         return NULL;
     }
-    response_header(context->response, "Allow", text_of(allowed_methods(context->arena, methods)));
-    if (method == HTTP_OPTIONS)
+    allowed = allowed_methods(context->arena, methods);
+    response_header(context->response, "Allow", text_of(allowed));
+    if (method == HTTP_OPTIONS) {
         context->response->status = 204;
-    else
+        cors_add_preflight(context, allowed);
+    } else
         (void)failure_set(&context->failure, ERR_METHOD_NOT_ALLOWED,
                           "the header Allow says which are");
     return NULL;
@@ -198,6 +203,10 @@ static enum error check_access(struct http_context *context, const struct http_r
         return failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
     if (route->access == ACCESS_PUBLIC ||
         (route->access == ACCESS_METRICS && metrics == METRICS_PUBLIC))
+        return OK;
+    if (route->access == ACCESS_OPENAPI && context->server->options->openapi == OPENAPI_OFF)
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
+    if (route->access == ACCESS_OPENAPI && context->server->options->openapi == OPENAPI_PUBLIC)
         return OK;
     error = authenticate(context->server->authenticator, context->request, &context->failure,
                          &context->principal);
@@ -290,6 +299,7 @@ void route_answer(struct http_context *context, enum error parsed, http_body_fun
 
     metrics_begun(context->server->metrics);
     response_header(context->response, "X-Request-Id", context->request->id);
+    cors_add(context);
     error = serve(context, parsed, read_body, body_context, &route);
     if (error != OK) {
         /* the table is what decides about the answer, whatever detail came with it */

@@ -20,7 +20,12 @@ enum route_body {
 };
 #define HTTP_BATCH_BODY_MAX 8388608
 
-enum route_access { ACCESS_PUBLIC, ACCESS_PRINCIPAL, ACCESS_METRICS /* as METRICS says */ };
+enum route_access {
+    ACCESS_PUBLIC,
+    ACCESS_PRINCIPAL,
+    ACCESS_METRICS, /* as METRICS says */
+    ACCESS_OPENAPI  /* as OPENAPI says: nobody, any principal, everybody */
+};
 
 struct http_route {
     enum http_method method; /* GET answers HEAD too */

@@ -262,7 +262,7 @@ def audit(world, http):
         [r["act"] for r in rows["audit"]], ["workflow.cancel", "workflow.delete", "workflow.restart"],
         "the newest first",
     )
-    rows = http.get(f"/audit?act=workflow&limit=3&cursor={rows['cursor']}", token=root).json()
+    rows = http.get(f"/audit?act=workflow&limit=3&cursor={rows['nextCursor']}", token=root).json()
     tap.equal(
         [r["act"] for r in rows["audit"]], ["workflow.cancel", "workflow.resume", "workflow.cancel"],
         "page by page",

@@ -90,6 +90,33 @@ def methods(http, token):
     problem(http.send("BREW", "/nothing"), 404, "NOT_FOUND", "404 comes before 405")
 
 
+def cors(gateway):
+    """Off by default (methods() has seen that); the listed origins only, compared whole."""
+    mine, exposed = "https://console.example", "access-control-expose-headers"
+    with Responder(gateway.cluster, {"CORS_ORIGINS": f"{mine} https://b.example:8443"}) as http:
+        asked = {"Access-Control-Request-Method": "POST"}
+        answer = http.send("OPTIONS", "/messages", headers={"Origin": mine, **asked})
+        tap.equal(
+            (answer.status, answer.headers.get("access-control-allow-origin"),
+             answer.headers.get("access-control-allow-methods")),
+            (204, mine, "POST, OPTIONS"), "a page of a listed origin asks first, and may",
+        )
+        tap.ok("Idempotency-Key" in answer.headers["access-control-allow-headers"], "with these headers")
+        answer = http.get("/healthz", headers={"Origin": mine})
+        tap.equal(
+            (answer.headers.get("access-control-allow-origin"), "Location" in answer.headers.get(exposed, "")),
+            (mine, True), "and reads the answer",
+        )
+        answer = http.get("/workflows", headers={"Origin": mine})
+        tap.equal((answer.status, answer.headers.get("access-control-allow-origin")), (401, mine), "a refusal, too")
+        tap.equal(answer.headers.get("vary"), "Origin", "which depends on the origin")
+        for origin in ("https://console.example.evil", "http://console.example", "null", "https://b.example",
+                       f"{mine} https://b.example:8443", ""):
+            answer = http.send("OPTIONS", "/messages", headers={"Origin": origin, **asked})
+            allowed = [h for h in answer.headers if h.startswith("access-control")]
+            tap.equal((answer.status, allowed), (204, []), f"another origin may not: {origin!r}")
+
+
 def addresses(http, token):
     for uri in ("/workflows/%", "/workflows/%4", "/workflows/%zz", "/workflows/%00", "/workflows/a%2fb",
                 "/workflows/a%0d%0aX:%20y", "/workflows?limit=1&limit=2", "/workflows?limit=%gg",
@@ -255,6 +282,7 @@ def main():
             tap.equal(http.events("http.failure"), [], "nothing was our own failure")
             tap.ok(bob not in http.log(), "no token is in the log")
             tap.equal(http.stop(), 0, "the end is in order")
+        cors(gateway)
         with Responder(gateway.cluster, {"AUTH_MODE": "none"}) as http:
             tap.equal(http.get("/workflows").status, 200, "AUTH_MODE=none: everybody may")
             tap.equal(len(http.events("auth.none")), 1, "and the log says so")

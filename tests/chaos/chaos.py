@@ -97,7 +97,7 @@ def report(world, violations):
     report_latencies(world)
     redelivery = judge.tell(judge.redelivery_times(events, world.faults))
     diagnose(f"from kill -9 of a receiver's session to redelivery: {redelivery}")
-    resumed = judge.worst_and_median(judge.resume_times(events, world.faults))
+    resumed = judge.tell(judge.resume_times(events, world.faults))
     diagnose(f"from PostgreSQL's return to the next delivery, of each inbox: {resumed}")
     diagnose(f"server connections: at most {world.connections.most} in {world.connections.samples} samples")
     diagnose(f"load of the machine, one minute: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")

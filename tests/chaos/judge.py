@@ -195,10 +195,18 @@ class Deliveries:
 
 
 def resume_times(events, faults):
-    """From PostgreSQL's answering again to the next delivery, for each inbox."""
+    """From PostgreSQL's answering again to the next delivery, of each inbox.
+
+    Each time is (seconds, did that happen before the next fault began).
+    """
     deliveries = Deliveries(events)
-    back = [fault["back"] for fault in faults if fault.get("back")]
-    return [at - since for since in back for at in deliveries.first_after(since)]
+    times = []
+    for fault, following in zip(faults, [*faults[1:], None]):
+        if fault.get("back"):
+            for at in deliveries.first_after(fault["back"]):
+                alone = following is None or at <= following["begun"]
+                times.append((at - fault["back"], alone))
+    return times
 
 
 def recovery_times(events, faults):

@@ -174,9 +174,9 @@ $$;
 -- next_due is null. p_token, for pulls: fresh for each claim, and the same where its answer was lost;
 -- called again with it the claim gives what it gave.
 -- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
--- resumes it finds all that was leased); of a shared inbox an advisory lock, because a message that
--- another claim is just taking is skipped here, and a later one of its sender must not be taken then;
--- then inbox, skipping what others hold.
+-- resumes it finds all that was leased); of a shared inbox an advisory lock, so that one claim sees what
+-- another has taken; then inbox, waiting and not skipping: somebody whose delivery is not current any
+-- more may hold the row for a moment, and a later message must not come before it.
 create or replace function openclaw.inbox_claim(
   p_agent text,
   p_holder text,
@@ -352,7 +352,7 @@ begin
         )
       order by i.rank
       limit v_room
-      for update of i skip locked
+      for update of i
     ),
     fitting as (
       select

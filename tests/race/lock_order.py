@@ -197,6 +197,19 @@ def test_claim_takeover(db):
     tap.equal(db.ack(d)[0]["outcome"], "stale", "and the fenced one's delivery is stale")
 
 
+def test_claim_waits(db):
+    """Who notes a delivery that was taken from it meanwhile holds the message for a moment."""
+    db.commit(message("cw1"), message("cw2"))
+    with db.another() as second:
+        with Holding(db) as first:
+            first.run("select from openclaw.inbox where message_uuid = 'alice:cw1' for update")
+            second.send("inbox_claim", agent="bob", holder="s1", epoch=None, max_in_flight=1, limit=1,
+                        lease_ms=1000)  # fmt: skip
+            second.waits_for_lock()
+        [row] = second.finish()
+    tap.equal(row["message_id"], "cw1", "a claim waits for the first message, and does not take the next")
+
+
 def test_claim_resume(db):
     """The claim whose answer was lost is still under way when its session resumes."""
     db.register("s1")
@@ -358,7 +371,7 @@ def test_event_order(db):
 
 TESTS = (
     test_ack_ack, test_crossing_sets, test_ack_nack, test_reap_ack, test_ack_reap, test_settle_park,
-    test_claim_takeover, test_claim_resume, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
+    test_claim_takeover, test_claim_waits, test_claim_resume, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
     test_skipping, test_reap_twice, test_event_order,
 )  # fmt: skip
 

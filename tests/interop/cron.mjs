@@ -51,8 +51,9 @@ const WRONG = ["* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *",
   "5/10 * * * *", "a * * * *", "* * 30 2 *", "* * 31 apr,jun *", "@reboot", "", "* * * * * * *", "* * 1-15W * *", "* * 32W * *", "* * L-31 * *",
   "* * * * 1#6", "* * * * 8L", "L * * * *", "* * * * L", "1- * * * *", "-1 * * * *", "* * * foo *", "? * * * *", "* * * ? *", "1-2-3 * * * *"];
 const NICKNAMES = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly", " @Hourly "];
+// none whose future is a forecast (Africa/Casablanca, Asia/Gaza): there two releases of the time zones differ
 const ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia",
-  "America/St_Johns", "Africa/Casablanca", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Gaza"];
+  "America/St_Johns", "Antarctica/Troll", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kolkata"];
 // around changes of the clock, leap days, ends of years
 const TIMES = ["2024-02-28T23:00:00Z", "2023-12-31T22:00:00Z", "2026-03-29T00:30:00Z", "2026-10-25T00:10:00Z", "2026-03-08T06:30:00Z",
   "2026-11-01T05:10:00Z", "2026-04-04T14:50:00Z", "2026-10-03T15:10:00Z", "2011-12-29T12:00:00Z", "2026-02-15T01:00:00Z", "2100-02-28T00:00:00Z"];

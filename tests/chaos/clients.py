@@ -437,7 +437,7 @@ class HttpReceiver(Receiver):
                 if not self.pending:
                     self.poll()
                 elif self.pending[0][0] > time.monotonic():
-                    time.sleep(min(self.pending[0][0] - time.monotonic(), POLL_SECONDS))
+                    time.sleep(min(max(self.pending[0][0] - time.monotonic(), 0), POLL_SECONDS))
                     self.poll_if_late()
                 pauses = self.pauses()
             except Again as error:

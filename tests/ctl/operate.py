@@ -28,6 +28,8 @@ def start(stage, *arguments):
     return subprocess.Popen(
         [CTL, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         encoding="utf-8", env=stage.environment(),
+        # a shell's background job, which the tests may be, ignores it, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

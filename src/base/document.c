@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/buffer.h"
+#include "base/document_mend.h"
 #include "base/document_scan.h"
 
 /* A document is a json_object by another name; json-c has no object for null, so that gets one. */
@@ -130,6 +131,42 @@ enum error document_parse(struct arena *arena, struct text text,
     }
     *ret_document = value == NULL ? &the_null : adopt(arena, value);
     return OK;
+}
+
+/* A mended integer gets its own text back. */
+static void unmark(json_object *value)
+{
+    size_t mark = strlen(DOCUMENT_MEND_MARK), len;
+    char *source;
+
+    if (json_object_is_type(value, json_type_object)) {
+        for (const struct lh_entry *entry = json_object_get_object(value)->head; entry != NULL;
+             entry = entry->next)
+            unmark((json_object *)(uintptr_t)entry->v);
+    } else if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            unmark(json_object_array_get_idx(value, i));
+    } else if (json_object_is_type(value, json_type_double)) {
+        source = json_object_get_userdata(value); /* as json_object_new_double_s() keeps it */
+        len = source != NULL ? strlen(source) : 0;
+        if (len > mark && strcmp(source + len - mark, DOCUMENT_MEND_MARK) == 0)
+            source[len - mark] = '\0';
+    }
+}
+
+enum error document_parse_stored(struct arena *arena, struct text text, struct failure *failure,
+                                 struct document **ret_document)
+{
+    static const struct document_limits limits = {
+        DOCUMENT_STORED_BYTES_MAX, DOCUMENT_STORED_DEPTH_MAX, DOCUMENT_STORED_VALUES_MAX};
+    enum error error = document_parse(arena, text, &limits, failure, ret_document);
+
+    if (error != ERR_NUMBER_RANGE && error != ERR_INVALID_ENCODING)
+        return error;
+    error = document_parse(arena, document_mend(arena, text), &limits, failure, ret_document);
+    if (error == OK)
+        unmark(value_of(*ret_document));
+    return error;
 }
 
 /* --- reading ------------------------------------------------------------------------------------

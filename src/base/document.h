@@ -47,12 +47,24 @@ struct document_limits {
 #define DOCUMENT_DEPTH_MAX  32
 #define DOCUMENT_VALUES_MAX 20000
 
-/* `limits` may be NULL: DOCUMENT_DEPTH_MAX, DOCUMENT_VALUES_MAX, any size. A depth beyond 256 counts
- * as that. Errors: TOO_LARGE, INVALID_JSON, INVALID_ENCODING, DUPLICATE_KEY, TOO_DEEP, TOO_MANY_KEYS,
- * NUMBER_RANGE; `failure` says at which byte. Source: RFC 8259, RFC 3629. */
+/* What somebody else stored is not bounded by our limits for requests; it is bounded by these. */
+#define DOCUMENT_STORED_BYTES_MAX  (64 * 1024 * 1024)
+#define DOCUMENT_STORED_DEPTH_MAX  256
+#define DOCUMENT_STORED_VALUES_MAX 1000000
+
+/* `limits` may be NULL: DOCUMENT_DEPTH_MAX, DOCUMENT_VALUES_MAX, any size. A depth beyond 256
+ * counts as that. Errors: TOO_LARGE, INVALID_JSON, INVALID_ENCODING, DUPLICATE_KEY, TOO_DEEP,
+ * TOO_MANY_KEYS, NUMBER_RANGE; `failure` says at which byte. Source: RFC 8259, RFC 3629. */
 enum error document_parse(struct arena *arena, struct text text,
                           const struct document_limits *limits, struct failure *failure,
                           struct document **ret_document) MUST_CHECK;
+
+/* Reads what an SDK of DBOS may have stored: legal JSON that document_parse() refuses, too. An
+ * integer beyond int64 is a DOCUMENT_DOUBLE that keeps its text; \u0000 and halves of surrogate
+ * pairs, which neither PostgreSQL nor UTF-8 can hold, become U+FFFD. Errors: as document_parse().
+ */
+enum error document_parse_stored(struct arena *arena, struct text text, struct failure *failure,
+                                 struct document **ret_document) MUST_CHECK;
 
 /* Finds the end of the first JSON value in a stream of bytes in which values may span lines and
  * several may stand on one line (protocol.md, websocketd). Feed it bytes as they come. It starts
@@ -60,7 +72,7 @@ enum error document_parse(struct arena *arena, struct text text,
 struct document_framer {
     unsigned depth;
     bool in_string, escaped, started;
-    char last;      /* kind of what stood last: a bracket, comma, colon, quote, or '0' for the rest */
+    char last; /* kind of what stood last: a bracket, comma, colon, quote, or '0' for the rest */
     size_t scanned; /* bytes of the pending value looked at so far */
     size_t line;    /* where its latest line begins; 0: it is still on its first */
 };
@@ -93,8 +105,8 @@ struct document *document_null(struct arena *arena);
 struct document *document_from_text(struct arena *arena, struct text text);
 struct document *document_from_int(struct arena *arena, int64_t value);
 struct document *document_from_bool(struct arena *arena, bool value);
-/* JSON text that is known to be valid (from the database) stands in the output as it is, on one line.
- * Its kind is known, but it cannot be looked into. Absent gives null. */
+/* JSON text that is known to be valid (from the database) stands in the output as it is, on one
+ * line. Its kind is known, but it cannot be looked into. Absent gives null. */
 struct document *document_from_json(struct arena *arena, struct text json);
 /* Copies a value of another document (or NULL: null) into this arena. */
 struct document *document_copy(struct arena *arena, const struct document *document);
@@ -102,7 +114,8 @@ struct document *document_copy(struct arena *arena, const struct document *docum
 /* Put a value in; the container takes it. A NULL value puts nothing. Each returns the container,
  * so that an answer can be written as one expression. */
 struct document *document_put(struct document *object, const char *key, struct document *value);
-struct document *document_put_text(struct document *object, const char *key, struct text value); /* absent puts nothing */
+struct document *document_put_text(struct document *object, const char *key,
+                                   struct text value); /* absent puts nothing */
 struct document *document_put_string(struct document *object, const char *key, const char *value);
 struct document *document_put_int(struct document *object, const char *key, int64_t value);
 struct document *document_put_bool(struct document *object, const char *key, bool value);

@@ -133,16 +133,13 @@ struct document *ctl_time(const struct ctl *ctl, struct db_rows *rows, size_t ro
 /* ---- from the database's rows -----------------------------------------------------------------
  */
 
-static const struct document_limits value_limits = {
-    .bytes = 64 << 20, .depth = DOCUMENT_DEPTH_MAX * 4, .values = DOCUMENT_VALUES_MAX * 50};
-
 struct document *ctl_value(const struct ctl *ctl, struct text text)
 {
     struct document *parsed;
 
     if (!text.data)
         return NULL;
-    if (document_parse(ctl->arena, text, &value_limits, NULL, &parsed) == OK)
+    if (document_parse_stored(ctl->arena, text, NULL, &parsed) == OK)
         return parsed;
     return document_from_text(ctl->arena, text);
 }

@@ -6,9 +6,6 @@
 #include "base/document.h"
 #include "durable/run.h"
 
-static const struct document_limits stored_limits = {
-    .bytes = 64 * 1024 * 1024, .depth = 4 * DOCUMENT_DEPTH_MAX, .values = 50 * DOCUMENT_VALUES_MAX};
-
 struct text portable_error(struct arena *arena, const struct failure *failure)
 {
     struct document *error = document_object(arena);
@@ -28,7 +25,7 @@ enum error portable_error_read(struct arena *arena, struct text text, struct fai
     struct text code, message;
     enum error found = ERR_INTERNAL;
 
-    if (document_parse(arena, text, &stored_limits, NULL, &document) != OK)
+    if (document_parse_stored(arena, text, NULL, &document) != OK)
         return failure_set(failure, ERR_INTERNAL, "a recorded error cannot be read");
     code = document_get_string(document, "code");
     message = document_get_string(document, "message");
@@ -61,7 +58,7 @@ enum error decode_value(struct workflow *workflow, struct text value, struct tex
                            "a value is serialized as %.*s, which this gateway cannot read; "
                            "use portable serialization",
                            (int)serialization.len, serialization.data);
-    error = document_parse(workflow->arena, value, &stored_limits, &workflow->failure, &document);
+    error = document_parse_stored(workflow->arena, value, &workflow->failure, &document);
     if (error)
         return error;
     if (!is_portable(serialization))
@@ -79,7 +76,7 @@ struct text portable_error_of(struct workflow *workflow, struct text error,
         return error;
     portable = document_object(workflow->arena);
     if (!text_is(serialization, "js_superjson") ||
-        document_parse(workflow->arena, error, &stored_limits, NULL, &native) != OK ||
+        document_parse_stored(workflow->arena, error, NULL, &native) != OK ||
         !document_get(document_get(native, "json"), "message")) {
         document_put_string(portable, "name", "Error");
         document_put_text(portable, "message", error);
@@ -112,7 +109,7 @@ struct text encode_error(struct workflow *workflow, struct text error)
     struct document *portable, *native;
 
     if (!error.data || !text_is(workflow->serialization, "js_superjson") ||
-        document_parse(workflow->arena, error, &stored_limits, NULL, &portable) != OK)
+        document_parse_stored(workflow->arena, error, NULL, &portable) != OK)
         return error;
     native = document_object(workflow->arena);
     document_put_text(native, "name", document_get_string(portable, "name"));
@@ -143,7 +140,7 @@ enum error decode_input(struct workflow *workflow, struct text inputs)
                            "its input is serialized as %.*s, which this gateway cannot read; "
                            "enqueue it with portable serialization",
                            (int)workflow->serialization.len, workflow->serialization.data);
-    error = document_parse(workflow->arena, inputs, &stored_limits, &workflow->failure, &document);
+    error = document_parse_stored(workflow->arena, inputs, &workflow->failure, &document);
     if (error)
         return error;
     workflow->arguments = document_get(document, native ? "json" : "positionalArgs");

@@ -17,9 +17,6 @@
 #include "base/fault.h"
 #include "durable/run.h"
 
-static const struct document_limits recorded_limits = {
-    .bytes = 64 * 1024 * 1024, .depth = 4 * DOCUMENT_DEPTH_MAX, .values = 50 * DOCUMENT_VALUES_MAX};
-
 const char *workflow_id(const struct workflow *workflow)
 {
     return workflow->id;
@@ -262,8 +259,7 @@ enum error workflow_step_call(struct workflow *workflow, const char *name,
     error = barrier(workflow);
     if (error)
         return error;
-    return document_parse(workflow->arena, step->output, &recorded_limits, &workflow->failure,
-                          ret_output);
+    return document_parse_stored(workflow->arena, step->output, &workflow->failure, ret_output);
 }
 
 enum error workflow_step_send(struct workflow *workflow, const char *name,
@@ -290,8 +286,8 @@ static int64_t sent_seq(struct workflow *workflow)
         struct document *output;
 
         if (workflow->checkpoints[i].output.data &&
-            document_parse(workflow->arena, workflow->checkpoints[i].output, &recorded_limits, NULL,
-                           &output) == OK &&
+            document_parse_stored(workflow->arena, workflow->checkpoints[i].output, NULL,
+                                  &output) == OK &&
             document_get(output, "inboxSeq"))
             return document_int(document_get(output, "inboxSeq"), 0);
     }

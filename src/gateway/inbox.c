@@ -6,9 +6,6 @@
 
 #include "base/uuid.h"
 
-static const struct document_limits stored_limits = {
-    .bytes = 64 * 1024 * 1024, .depth = 4 * DOCUMENT_DEPTH_MAX, .values = 50 * DOCUMENT_VALUES_MAX};
-
 /* The sender that the inbox names for what a DBOS client put into a mailbox. */
 #define SENDER_DBOS "dbos"
 
@@ -139,17 +136,44 @@ const char *inbox_claim_token(struct arena *arena)
     return token;
 }
 
-/* What a DBOS client sent, as far as it can be read: any value, in its serialization. */
-static struct document *foreign_content(struct arena *arena, struct text serialization,
-                                        struct text message)
+#define SUPERJSON_HEAD "{\"json\":"
+#define SUPERJSON_TAIL ",\"__dbos_serializer\":\"superjson\"}"
+
+/* The value within a superjson envelope that cannot be parsed; absent where it is not the envelope
+ * that the SDK writes around a value of JSON. */
+static struct text enveloped(struct text message)
 {
+    size_t head = strlen(SUPERJSON_HEAD), around = head + strlen(SUPERJSON_TAIL);
+
+    if (message.len <= around || memcmp(message.data, SUPERJSON_HEAD, head) != 0 ||
+        memcmp(message.data + message.len - (around - head), SUPERJSON_TAIL, around - head) != 0)
+        return TEXT_NONE;
+    return (struct text){message.data + head, message.len - around};
+}
+
+/* What a DBOS client sent: any value, in its serialization. What cannot be read arrives as text,
+ * and the metadata say in which serialization that is. */
+static void read_foreign(struct arena *arena, struct text serialization, struct text message,
+                         struct delivery *delivery)
+{
+    bool native = text_is(serialization, "js_superjson");
+    bool readable = native || !serialization.data || text_is(serialization, "portable_json");
     struct document *value = NULL;
 
-    if (document_parse(arena, message, &stored_limits, NULL, &value) != OK)
-        return document_from_text(arena, message);
-    if (text_is(serialization, "js_superjson") && document_get(value, "__dbos_serializer"))
-        return document_get(value, "json") ? document_get(value, "json") : document_null(arena);
-    return value;
+    if (readable && document_parse_stored(arena, message, NULL, &value) == OK) {
+        if (native && document_get(value, "__dbos_serializer"))
+            value = document_get(value, "json");
+        delivery->content = value ? value : document_null(arena);
+        return;
+    }
+    if (native && enveloped(message).data) {
+        message = enveloped(message);
+        serialization = TEXT_LITERAL("portable_json");
+    }
+    delivery->content = document_from_text(arena, message);
+    delivery->metadata =
+        document_put_text(document_object(arena), "serialization",
+                          serialization.data ? serialization : TEXT_LITERAL("portable_json"));
 }
 
 void delivery_read_message(struct arena *arena, struct text agent, struct text serialization,
@@ -159,8 +183,8 @@ void delivery_read_message(struct arena *arena, struct text agent, struct text s
 
     delivery->to = agent;
     if (text_is(delivery->from, SENDER_DBOS) ||
-        document_parse(arena, message, &stored_limits, NULL, &envelope) != OK) {
-        delivery->content = foreign_content(arena, serialization, message);
+        document_parse_stored(arena, message, NULL, &envelope) != OK) {
+        read_foreign(arena, serialization, message, delivery);
         return;
     }
     delivery->session_key = document_get_string(envelope, "sessionKey");

@@ -7,9 +7,6 @@
 #include "base/uuid.h"
 #include "workflow/registry.h"
 
-static const struct document_limits stored_limits = {
-    .bytes = 64 * 1024 * 1024, .depth = 4 * DOCUMENT_DEPTH_MAX, .values = 50 * DOCUMENT_VALUES_MAX};
-
 struct entry {
     struct message_receipt receipt;
     bool started;
@@ -81,7 +78,7 @@ static struct document *parsed(struct arena *arena, struct text text)
 {
     struct document *document = NULL;
 
-    if (!text.data || document_parse(arena, text, &stored_limits, NULL, &document) != OK)
+    if (!text.data || document_parse_stored(arena, text, NULL, &document) != OK)
         return NULL;
     /* what a native TypeScript client started is answered in its own envelope */
     if (document_get(document, "__dbos_serializer"))

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "http/payload.h"
 
-/* What somebody else stored is not bounded by our limits for requests; it is bounded here. */
-static const struct document_limits stored_limits = {
-    .bytes = 64 * 1024 * 1024, .depth = 4 * DOCUMENT_DEPTH_MAX, .values = 50 * DOCUMENT_VALUES_MAX};
-
 static struct document *decode(struct arena *arena, struct text serialization, struct text stored)
 {
     struct document *value = NULL;
 
     if (stored.data == NULL)
         return document_null(arena);
-    if (document_parse(arena, stored, &stored_limits, NULL, &value) != OK)
+    if (document_parse_stored(arena, stored, NULL, &value) != OK)
         return document_from_text(arena, stored);
     if (text_is(serialization, "js_superjson") && document_get(value, "__dbos_serializer") != NULL)
         return document_get(value, "json");

@@ -54,9 +54,7 @@ static const char *status_sentence(const struct message_receipt *receipt)
  * sentence says what became of the message. */
 struct text receipt_reply_text(struct arena *arena, const struct message_receipt *receipt)
 {
-    struct document_limits limits = {SIZE_MAX, DOCUMENT_DEPTH_MAX, DOCUMENT_VALUES_MAX};
     struct document *reply = NULL;
-    struct failure failure;
 
     if (receipt->response.len == 0)
         return text_of(receipt->reason.len > 0
@@ -64,7 +62,7 @@ struct text receipt_reply_text(struct arena *arena, const struct message_receipt
                                           (int)receipt->reason.len, receipt->reason.data)
                            : status_sentence(receipt));
     if (receipt->response.data[0] == '"' &&
-        document_parse(arena, receipt->response, &limits, &failure, &reply) == OK)
+        document_parse_stored(arena, receipt->response, NULL, &reply) == OK)
         return document_string(reply);
     return receipt->response;
 }

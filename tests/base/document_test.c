@@ -305,6 +305,53 @@ static void numbers_out_of_range(void **state)
     assert_refused(*state, text_of(digits), ERR_NUMBER_RANGE, 0);
 }
 
+static void what_was_stored_is_read(void **state)
+{
+    static const char *const rows[][2] = {
+        {"100000000000000000000", "100000000000000000000"},
+        {"[18446744073709551616,-9223372036854775809]",
+         "[18446744073709551616,-9223372036854775809]"},
+        {"{\"a\":9223372036854775808, \"b\" : 1e20}", "{\"a\":9223372036854775808,\"b\":1e20}"},
+        {"[9223372036854775808,1.50e-0000000]", "[9223372036854775808,1.50]"},
+        {"\"a\\u0000b\"", "\"a\xEF\xBF\xBD"
+                          "b\""},
+        {"{\"a\\u0000\":\"\\ud800\"}", "{\"a\xEF\xBF\xBD\":\"\xEF\xBF\xBD\"}"},
+        {"\"\\\\u0000\\udc00\\ud83d\\ude00\"", "\"\\\\u0000\xEF\xBF\xBD\xF0\x9F\x98\x80\""},
+        {"\"\\ud800\\ud83d\\ude00\\\"9223372036854775808\"",
+         "\"\xEF\xBF\xBD\xF0\x9F\x98\x80\\\"9223372036854775808\""},
+        {"[1,\"x\",{}]", "[1,\"x\",{}]"},
+    };
+    static const struct refusal refused[] = {
+        {"1e400", ERR_NUMBER_RANGE, 0},
+        {"[9223372036854775808,1e400]", ERR_NUMBER_RANGE, -1},
+        {"[9223372036854775808", ERR_INVALID_JSON, -1},
+        {"\"\\u0000", ERR_INVALID_JSON, -1},
+        {"\"\\ud800\\", ERR_INVALID_JSON, -1},
+        {"\"\xFF\\u0000\"", ERR_INVALID_ENCODING, -1},
+        {"{\"\\u0000\":1,\"\\ud800\":2}", ERR_DUPLICATE_KEY, -1},
+    };
+    char deep[600];
+    struct document *document;
+    struct failure failure;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        assert_int_equal(document_parse_stored(*state, text_of(rows[i][0]), &failure, &document),
+                         OK);
+        assert_text(document_text(*state, document), rows[i][1]);
+        assert_text(document_text(*state, document_copy(*state, document)), rows[i][1]);
+    }
+    assert_int_equal(document_parse_stored(*state, text_of(rows[0][0]), &failure, &document), OK);
+    assert_int_equal(document_kind(document), DOCUMENT_DOUBLE);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+        assert_int_equal(
+            document_parse_stored(*state, text_of(refused[i].json), &failure, &document),
+            refused[i].error);
+    memset(deep, '[', 256);
+    memset(deep + 256, ']', 256);
+    assert_int_equal(document_parse_stored(*state, (struct text){deep, 512}, &failure, &document),
+                     OK);
+}
+
 static void duplicate_keys(void **state)
 {
     static const struct refusal rows[] = {
@@ -532,6 +579,7 @@ int main(void)
         WITH_ARENA(the_place_is_named),
         WITH_ARENA(bad_encoding),
         WITH_ARENA(numbers_out_of_range),
+        WITH_ARENA(what_was_stored_is_read),
         WITH_ARENA(duplicate_keys),
         WITH_ARENA(the_limits_are_exact),
         WITH_ARENA(without_limits_the_defaults_hold),

@@ -110,6 +110,51 @@ def check_once(tap, stack, dbos, alice):
     tap.ok("DBOS non-existent workflow" in told, "so is psql", told)
 
 
+def nested(depth):
+    return json.loads("[" * depth + "1" + "]" * depth)
+
+
+def deep(depth):
+    return "[" * depth + "1" + "]" * depth
+
+
+def check_values(tap, stack, dbos, alice):
+    """What JSON can say and an int64, PostgreSQL's jsonb or UTF-8 cannot hold."""
+    plain = {}
+    cases = [
+        (1e20, 10**20, plain),
+        ({"n": 2**64}, {"n": 18446744073709552000}, plain),
+        (5e-324, 5e-324, plain),
+        ("a\0b", "a\ufffdb", plain),
+        ({"a\0": "\ud800"}, {"a\ufffd": "\ufffd"}, plain),
+        (nested(200), nested(200), plain),
+        (nested(600), deep(600), {"serialization": "portable_json"}),
+    ]
+    for value, content, metadata in cases:
+        for options in ([], [None, None, PORTABLE]):
+            dbos("send", "agent:alice", value, *options)
+            [message] = take(alice, 1)
+            way = "portable" if options else "native"
+            tap.equal((message["content"], message["metadata"]), (content, metadata), f"{way} {ascii(value)[:30]} arrives")
+            ack(alice, message)
+    stack.execute("select dbos_system.send_message('agent:alice', '[12345678901234567000]'::json)")
+    [message] = take(alice, 1)
+    tap.equal(message["content"], [12345678901234567000], "by psql, digit by digit")
+    ack(alice, message)
+    queued = {
+        "queueName": "openclaw", "workflowName": "routeAgentMessage", "applicationName": "openclaw-gateway",
+    }  # fmt: skip
+    for value, content, _ in cases[:6]:
+        for method, envelope in (("enqueuePortable", True), ("enqueue", False)):
+            given = {"from": "ts", "to": "alice", "content": value}
+            identity = dbos(method, queued, *([[given]] if envelope else [given]))["result"]
+            [message] = take(alice, 1)
+            tap.equal(message["content"], content, f"{method} with {ascii(value)[:30]} arrives")
+            ack(alice, message)
+            answer = dbos("result", identity)
+            tap.ok("acknowledged" in str(answer), "and is answered", answer)
+
+
 def check_redelivery(tap, stack, dbos):
     with stack.connect("alice") as alice:
         alice.request("inbox.subscribe", {"inbox": "alice"})
@@ -190,6 +235,7 @@ def main():
             alice.request("inbox.subscribe", {"inbox": "alice"})
             check_order(tap, stack, dbos, alice)
             check_once(tap, stack, dbos, alice)
+            check_values(tap, stack, dbos, alice)
         check_redelivery(tap, stack, dbos)
         check_cancel(tap, stack, dbos)
         dbos.close()

@@ -38,13 +38,23 @@ void owe_notice(struct workflow *workflow, const char *channel, const char *key)
     workflow->notices = notice;
 }
 
+/* A key, name or id that a workflow computed from its input may be missing. Nothing is recorded. */
+static enum error need(struct workflow *workflow, bool given, const char *step, const char *what)
+{
+    if (given || workflow->state != RUN_ON)
+        return OK;
+    return failure_set(&workflow->failure, ERR_INVALID_REQUEST, "%s needs %s", step, what);
+}
+
 enum error workflow_send(struct workflow *workflow, struct text destination, const char *topic,
                          struct document *message)
 {
     struct db_call *call;
     bool replayed;
-    enum error error = next_step(workflow, "DBOS.send", &replayed, NULL);
+    enum error error = need(workflow, destination.data != NULL, "DBOS.send", "a destination");
 
+    if (!error)
+        error = next_step(workflow, "DBOS.send", &replayed, NULL);
     if (error || replayed)
         return error;
     call = step_call(workflow, STATEMENT_STEP_SEND);
@@ -58,8 +68,10 @@ enum error workflow_set_event(struct workflow *workflow, const char *key, struct
 {
     struct owed_step *step;
     bool replayed;
-    enum error error = next_step(workflow, "DBOS.setEvent", &replayed, NULL);
+    enum error error = need(workflow, key != NULL, "DBOS.setEvent", "a key");
 
+    if (!error)
+        error = next_step(workflow, "DBOS.setEvent", &replayed, NULL);
     if (error || replayed)
         return error;
     step = owe_step(workflow, workflow->next_step - 1, "DBOS.setEvent");
@@ -76,8 +88,10 @@ static enum error stream_step(struct workflow *workflow, const char *name, const
 {
     struct db_call *call;
     bool replayed;
-    enum error error = next_step(workflow, name, &replayed, NULL);
+    enum error error = need(workflow, key != NULL, name, "a key");
 
+    if (!error)
+        error = next_step(workflow, name, &replayed, NULL);
     if (error || replayed)
         return error;
     call = step_call(workflow, STATEMENT_STEP_STREAM);
@@ -103,10 +117,14 @@ enum error workflow_stream_close(struct workflow *workflow, const char *key)
 
 enum error workflow_step_stream(struct workflow *workflow, const char *key, struct document *value)
 {
-    struct db_tx *tx = db_tx_begin(workflow->db, workflow->arena);
-    struct db_call *append = step_call(workflow, STATEMENT_STEP_STREAM);
-    struct db_call fence;
+    enum error error = need(workflow, key != NULL, "DBOS.writeStream", "a key");
+    struct db_call *append, fence;
+    struct db_tx *tx;
 
+    if (error)
+        return error;
+    tx = db_tx_begin(workflow->db, workflow->arena);
+    append = step_call(workflow, STATEMENT_STEP_STREAM);
     db_add_string(append, NULL);
     db_add_string(append, key);
     db_add_text(append, value ? document_text(workflow->arena, value) : TEXT_LITERAL("null"));
@@ -115,7 +133,7 @@ enum error workflow_step_stream(struct workflow *workflow, const char *key, stru
     db_add_string(&fence, workflow->token);
     db_tx_call(tx, &fence, NULL);
     db_tx_call(tx, append, NULL);
-    enum error error = db_tx_commit(tx, &workflow->failure);
+    error = db_tx_commit(tx, &workflow->failure);
     if (!error) {
         owe_notice(workflow, NOTICE_STREAM, key);
         give_notices(workflow); /* now: the step may go on for long */
@@ -130,9 +148,13 @@ enum error workflow_start_child(struct workflow *workflow, const struct workflow
     struct document *inputs;
     struct db_call *call;
     bool replayed;
-    enum error error = next_step(workflow, child->name, &replayed, NULL);
-    int id = workflow->next_step - 1;
+    enum error error = need(workflow, child->name != NULL, "a child", "a name");
+    int id = workflow->next_step;
 
+    if (!error)
+        error = next_step(workflow, child->name, &replayed, NULL);
+    else
+        replayed = false;
     *ret_id = child->id.data ? arena_text(workflow->arena, child->id).data
                              : arena_printf(workflow->arena, "%s-%d", workflow->id, id);
     if (replayed) {
@@ -209,8 +231,13 @@ static enum error await(struct workflow *workflow, const struct wanted *wanted,
     struct db_rows *rows = NULL;
     struct text serialization;
     bool replayed;
-    enum error error = next_step(workflow, wanted->kind, &replayed, ret_value);
+    enum error error = need(workflow, wanted->target.data != NULL, wanted->kind, "a workflow's id");
 
+    if (!error && wanted->marker != NO_MARKER)
+        error = need(workflow, wanted->key != NULL, wanted->kind, "a key");
+    if (error)
+        return error;
+    error = next_step(workflow, wanted->kind, &replayed, ret_value);
     if (wanted->marker != NO_MARKER && workflow->next_step > step)
         workflow->next_step++;
     if (error || replayed)
@@ -270,7 +297,7 @@ enum error workflow_result(struct workflow *workflow, const char *id, struct doc
 
 bool workflow_patch(struct workflow *workflow, const char *name)
 {
-    const char *step = arena_printf(workflow->arena, "DBOS.patch-%s", name);
+    const char *step = arena_printf(workflow->arena, "DBOS.patch-%s", name ? name : "");
     const struct checkpoint *checkpoint = find_checkpoint(workflow, workflow->next_step);
     bool replayed;
 

@@ -114,7 +114,8 @@ enum error workflow_sleep(struct workflow *workflow, int64_t ms) MUST_CHECK;
 void workflow_event(struct workflow *workflow, const char *key, struct document *value);
 
 /* ---- DBOS' own steps: communication.c. Each may be used by, and is visible to, workflows and
- * clients of every official SDK.
+ * clients of every official SDK. A destination, id, key or name that is NULL where none may be is
+ * refused as INVALID_REQUEST before anything is recorded.
  * -------------------------------------------------------------------------- */
 
 /* DBOS.send, transactional: a message to another workflow's recv, or to an agent (`agent:<id>`).

@@ -29,6 +29,19 @@ async function read(stream, limit = 100) {
 }
 
 await cases({
+  "a missing key is an error": async (t) => {
+    for (const operation of [
+      ["setEvent", null, 1], ["getEvent", null, "k", 100], ["getEvent", "x", null, 100], ["send", null, "t", 1],
+      ["write", null, 1], ["close", null], ["stepWrite", null, 1, 0], ["child", null, []], ["result", null],
+    ]) {
+      const handle = await t.script([operation]);
+      const ended = await handle.getResult(often).then((value) => ({ value }), (error) => ({ error }));
+      t.ok(ended.error?.message.includes("needs"), `${JSON.stringify(operation)}: it says what is missing`, ended);
+    }
+    const handle = await t.script([["step", 1]]);
+    t.equal(await handle.getResult(often), [1], "and the next workflow runs");
+  },
+
   "1 enqueuePortable": async (t) => {
     const handle = await t.script([["step", { a: [1, "é/"] }], ["arguments"]]);
     const id = handle.workflowID;

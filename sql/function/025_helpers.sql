@@ -157,6 +157,45 @@ as $$
   end
 $$;
 
+-- A value that another program stored, as JSON text. What cannot be taken apart (broken JSON, an
+-- escape that PostgreSQL's text cannot hold, such as \u0000) becomes a string, as it is stored: others'
+-- data never raises.
+create or replace function openclaw.decode_value(p_serialization text, p_stored text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog
+as $$
+begin
+  return case p_serialization
+    when 'portable_json' then p_stored::json::text
+    when 'js_superjson' then (p_stored::json -> 'json')::text
+    else to_json(p_stored)::text
+  end;
+exception
+  when data_exception or program_limit_exceeded then
+    return to_json(p_stored)::text;
+end
+$$;
+
+-- The message of an error that another program stored; what cannot be taken apart, as it is stored.
+create or replace function openclaw.decode_error(p_serialization text, p_stored text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog
+as $$
+begin
+  return case p_serialization
+    when 'portable_json' then p_stored::json ->> 'message'
+    when 'js_superjson' then p_stored::json -> 'json' ->> 'message'
+  end;
+exception
+  when data_exception or program_limit_exceeded then
+    return p_stored;
+end
+$$;
+
 -- The first statement of a transaction with effects: they are committed by the workflow's owner or
 -- not at all.
 -- Locks: workflow_status.

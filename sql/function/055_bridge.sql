@@ -5,7 +5,8 @@
 -- letter of its message.
 
 -- Enqueues what has come, settles what has ended; at most p_limit of each for an agent. Called again
--- it does what is left. The bells are of those who wait for what was settled.
+-- it does what is left; one that cannot be settled does not hold up the others. The bells are of those
+-- who wait for what was settled.
 -- Locks: as inbox_claim; as message_settle.
 create or replace function openclaw.bridge(p_app text, p_legacy boolean, p_limit integer)
 returns table (dispatched bigint, settled bigint, bells text[])
@@ -60,11 +61,7 @@ begin
           v_message.message_uuid || '/dbos',
           format(
             '{"positionalArgs":[%s],"namedArgs":{}}',
-            case v_message.serialization
-              when 'portable_json' then v_message.message
-              when 'js_superjson' then (v_message.message::json -> 'json')::text
-              else to_json(v_message.message)::text
-            end
+            openclaw.decode_value(v_message.serialization, v_message.message)
           ),
           v_now
         )
@@ -78,14 +75,10 @@ begin
     for v_ended in
       select
         i.inbox_seq, i.delivery_id, s.status,
-        case s.serialization
-          when 'portable_json' then coalesce(o.output, s.output)
-          when 'js_superjson' then (coalesce(o.output, s.output)::json -> 'json')::text
+        case when s.serialization in ('portable_json', 'js_superjson') then
+          openclaw.decode_value(s.serialization, coalesce(o.output, s.output))
         end as output,
-        case s.serialization
-          when 'portable_json' then coalesce(o.error, s.error)::json ->> 'message'
-          when 'js_superjson' then coalesce(o.error, s.error)::json -> 'json' ->> 'message'
-        end as error
+        openclaw.decode_error(s.serialization, coalesce(o.error, s.error)) as error
       from openclaw.inbox i
       left join dbos_system.workflow_status s on s.workflow_uuid = i.message_uuid || '/dbos'
       left join dbos_system.workflow_output o on o.workflow_uuid = s.workflow_uuid
@@ -96,20 +89,25 @@ begin
       order by i.inbox_seq
       limit p_limit
     loop
-      select m.waiter
-      into v_waiter
-      from openclaw.message_settle(
-        p_app, p_legacy, array[v_ended.inbox_seq], array[v_ended.delivery_id],
-        case v_ended.status when 'SUCCESS' then 'acked' else 'dead' end,
-        array[case v_ended.status when 'SUCCESS' then v_ended.output end],
-        case when v_ended.status is distinct from 'SUCCESS' then
-          format('the workflow of %s: %s', v_agent.agent_id, coalesce(v_ended.error, v_ended.status, 'deleted'))
-        end
-      ) m;
-      if found then
-        v_settled := v_settled + 1;
-        v_waiters := v_waiters || v_waiter;
-      end if;
+      begin
+        select m.waiter
+        into v_waiter
+        from openclaw.message_settle(
+          p_app, p_legacy, array[v_ended.inbox_seq], array[v_ended.delivery_id],
+          case v_ended.status when 'SUCCESS' then 'acked' else 'dead' end,
+          array[case v_ended.status when 'SUCCESS' then v_ended.output end],
+          case when v_ended.status is distinct from 'SUCCESS' then
+            format('the workflow of %s: %s', v_agent.agent_id, coalesce(v_ended.error, v_ended.status, 'deleted'))
+          end
+        ) m;
+        if found then
+          v_settled := v_settled + 1;
+          v_waiters := v_waiters || v_waiter;
+        end if;
+      exception
+        when others then
+          raise warning 'bridge: % of % is not settled: %', v_ended.inbox_seq, v_agent.agent_id, sqlerrm;
+      end;
     end loop;
   end loop;
 

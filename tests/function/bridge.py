@@ -52,6 +52,48 @@ def test_bridge(db):
     tap.ok("the workflow of bob: no" in db.workflow("alice:m1")["error"], "its error the reason")
 
 
+def test_bad_data(db):
+    """What an application stored is not ours: no value of it may stop the bridge."""
+    ends = {
+        "nul": ("portable_json", None, '{"name":"E","message":"a\\u0000b"}'),
+        "broken": ("js_superjson", None, "{not JSON"),
+        "half": ("js_superjson", '{"json":"\\ud800"}', None),
+        "good": ("portable_json", '{"a":2}', None),
+    }
+    db.commit(*[message(name) for name in ends])
+    native = """update dbos_system.notifications set serialization = 'js_superjson', message = '{"json":'
+        where message_uuid = 'alice:good'"""
+    db.run(native)
+    tap.equal(db.call("bridge", limit=10)[0]["dispatched"], len(ends), "a message of broken JSON is dispatched")
+    argument = """select i.inputs::json #>> '{positionalArgs,0}' from dbos_system.workflow_input i
+        where i.workflow_uuid = 'alice:good/dbos'"""
+    tap.equal(db.value(argument), '{"json":', "as the text it is")
+    for name, (form, output, error) in ends.items():
+        db.run(
+            f"update dbos_system.workflow_status set serialization = '{form}'"
+            f" where workflow_uuid = 'alice:{name}/dbos'"
+        )
+        end(db, f"alice:{name}/dbos", "SUCCESS" if output else "ERROR", output, error)
+    tap.equal(db.call("bridge", limit=10)[0]["settled"], len(ends), "results and errors that are no text settle")
+    states = [db.inbox(f"alice:{name}")["state"] for name in ends]
+    tap.equal(states, ["dead", "dead", "acked", "acked"], "each as its status says")
+
+    db.commit(message("stuck"), message("free"))
+    db.call("bridge", limit=10)
+    for name in ("stuck", "free"):
+        end(db, f"alice:{name}/dbos", "SUCCESS", output='{"a":3}')
+    db.run(
+        """create function refuse() returns trigger language plpgsql as
+        'begin raise exception ''no''; end';
+        create trigger refuse before update on dbos_system.workflow_status for each row
+        when (new.workflow_uuid = 'alice:stuck') execute function refuse()"""
+    )
+    db.run("set client_min_messages = error")  # its warning is for the server's log
+    tap.equal(db.call("bridge", limit=10)[0]["settled"], 1, "one that cannot be settled holds up no other")
+    db.run("drop trigger refuse on dbos_system.workflow_status; drop function refuse()")
+    tap.equal(db.call("bridge", limit=10)[0]["settled"], 1, "and is settled when it can be")
+
+
 with Cluster() as cluster:
     with Database(cluster) as database:
         database.provision("alice", "bob")
@@ -61,6 +103,7 @@ with Cluster() as cluster:
         )
         try:
             test_bridge(database)
+            test_bad_data(database)
         except (SqlError, AssertionError, IndexError, ValueError) as error:
             tap.ok(False, "comes to its end", repr(error))
 sys.exit(tap.done())

@@ -47,9 +47,10 @@ begin
 end
 $$;
 
--- How many more messages an inbox takes. Exact where it matters: far from the limit the sweeper's
--- last count is good enough, so that an accept does not count a deep inbox; near it, those who
--- send to the inbox take turns until they have committed, so that not one gets in too many.
+-- How many more messages an inbox takes. Exact where the limit is 5000 or less, or is near: those who
+-- send to the inbox then take turns until they have committed. Above that, while the sweeper's last
+-- count, at most five seconds old, is further from the limit than that, an accept counts nothing: what
+-- many senders bring within those seconds may exceed the limit once.
 -- Locks: the inbox's advisory lock; a caller with several inboxes asks in the order of their ids,
 -- before it locks anything else.
 create or replace function openclaw.inbox_room(p_agent text, p_limit bigint)

@@ -169,13 +169,13 @@ $$;
 -- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is
 -- given out while an earlier one of the sender waits for another try, or was leased to somebody else
 -- and not handed over yet: that one may die before it does. Where only one may be in flight, a message
--- that waits for another try holds the whole line. What expired is left to the sweeper; what was
+-- that waits for another try holds the whole line, and comes first when it is due. What expired is left to the sweeper; what was
 -- cancelled is withdrawn. With no message the one row says when the next may be due; with messages
 -- next_due is null. p_token, for pulls: fresh for each claim, and the same where its answer was lost;
 -- called again with it the claim gives what it gave.
 -- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
--- resumes it finds all that was leased); of a shared inbox an advisory lock, so that one claim sees what
--- another has taken; then inbox, waiting and not skipping: somebody whose delivery is not current any
+-- resumes it finds all that was leased); the inbox's advisory lock for claims, so that one sees what
+-- another has taken, be it a pull beside a subscription; then inbox, waiting and not skipping: somebody whose delivery is not current any
 -- more may hold the row for a moment, and a later message must not come before it.
 create or replace function openclaw.inbox_claim(
   p_agent text,
@@ -216,9 +216,9 @@ declare
   v_enough constant bigint := 2097152;
   v_soon constant bigint := 50;
   v_room bigint := p_limit;
-  v_shared boolean := true;
   v_taken boolean := false;
   v_waiting boolean;
+  v_head bigint;
   v_ready boolean;
 begin
   -- who finds nothing locks nothing either, for a lock is a commit and a flush
@@ -232,8 +232,7 @@ begin
 
   if p_epoch is not null then
     if v_ready then
-      select not s.exclusive
-      into v_shared
+      perform
       from openclaw.subscription s
       where s.agent_id = p_agent
         and s.executor_id = p_holder
@@ -252,7 +251,7 @@ begin
     end if;
   end if;
 
-  if v_ready and v_shared then
+  if v_ready then
     perform pg_advisory_xact_lock(hashtextextended('inbox ' || p_agent, 0));
   end if;
 
@@ -295,6 +294,20 @@ begin
         and i.due_at > v_now
     );
 
+  -- where one at a time is taken, what was taken before holds the line
+  if v_ready and p_max_in_flight = 1 then
+    select i.inbox_seq
+    into v_head
+    from openclaw.inbox i
+    where i.agent_id = p_agent
+      and i.state = 'ready'
+      and i.claims > 0
+      and i.due_at <= v_now
+      and i.expires_at > v_now
+    order by i.rank
+    limit 1;
+  end if;
+
   if v_ready
     and v_room > 0
     and not (v_waiting and p_max_in_flight is not distinct from 1)
@@ -324,6 +337,7 @@ begin
         and i.state = 'ready'
         and i.due_at <= v_now
         and i.expires_at > v_now
+        and (v_head is null or i.inbox_seq = v_head)
         and not (
           v_waiting
           and exists (

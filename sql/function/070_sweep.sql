@@ -95,7 +95,20 @@ as $$
 declare
   v_seq bigint[];
   v_delivery text[];
+  v_gone text[];
+  v_agents text[];
 begin
+  -- a claim that was committed only after its holder had been buried
+  select array_agg(distinct i.holder), array_agg(distinct i.agent_id)
+  into v_gone, v_agents
+  from openclaw.inbox i
+  join openclaw.executor x on x.executor_id = i.holder
+  where i.state = 'leased'
+    and x.ended_at is not null;
+  if v_gone is not null then
+    perform openclaw.inbox_release(null, v_gone);
+  end if;
+
   select array_agg(l.inbox_seq), array_agg(l.delivery_id)
   into v_seq, v_delivery
   from (
@@ -105,7 +118,7 @@ begin
       and i.due_at <= openclaw.now_ms()
     limit p_limit
   ) l;
-  if v_seq is null then
+  if v_seq is null and v_agents is null then
     return query select 0::bigint, 0::bigint, '{}'::text[];
     return;
   end if;
@@ -114,7 +127,7 @@ begin
   with tried as (
     select r.*
     from openclaw.inbox_retry(
-      p_app, p_legacy, v_seq, v_delivery, false, true, null, false,
+      p_app, p_legacy, coalesce(v_seq, '{}'), coalesce(v_delivery, '{}'), false, true, null, false,
       'its lease ended without an answer', p_base_ms, p_max_ms
     ) r
   )
@@ -128,6 +141,10 @@ begin
         select s.executor_id
         from openclaw.subscription s
         join tried r on r.agent_id = s.agent_id
+        union all
+        select s.executor_id
+        from openclaw.subscription s
+        where s.agent_id = any (v_agents)
         union all
         select r.waiter
         from tried r

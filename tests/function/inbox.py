@@ -92,6 +92,15 @@ def test_held_by_waiting(db):
     tap.equal((row["attempt"], row["claims"]), (2, 2), "which is its second attempt")
 
 
+def test_head_of_line(db):
+    """One at a time: what was refused goes before everything, also where that is more urgent or older."""
+    db.commit(message("hl0", sender="carol", delay=3_600_000), message("hl1", priority=1), message("hl2"))
+    db.run("update openclaw.inbox set claims = 1 where message_uuid = 'alice:hl1'")
+    db.run("update openclaw.inbox set due_at = due_at - 3600000 where message_uuid = 'carol:hl0'")
+    tap.equal(ids(db.claim(max_in_flight=1, limit=1)), ["hl1"], "a line's head, when its time has come again")
+    tap.equal(ids(db.claim(max_in_flight=9)), ["hl0", "hl2"], "where several are taken by rank")
+
+
 def test_held_by_taken(db):
     """Who shares an inbox may die before it has handed over what it took: nothing may overtake that."""
     db.commit(message("t1"), message("t2", sender="carol"), message("t3"), message("t4"))
@@ -517,7 +526,7 @@ TESTS = (
     test_claim_order,
     test_claim_bytes,
     test_claim_fields,
-    test_held_by_waiting,
+    test_held_by_waiting, test_head_of_line,
     test_held_by_taken,
     test_claim_again,
     test_in_flight,

@@ -307,10 +307,23 @@ def test_lease_counts(db):
     tap.equal(sorted(row["bells"]), ["here/s1", "here/s2", "here/s3"], "and each receiver is rung")
 
 
+def test_late_claim(db):
+    """A pull's claim committed when its holder was buried already: no burial comes for it again."""
+    db.register("dead", "s2")
+    db.subscribe(executor="s2")
+    db.commit(message("lt1"))
+    reap(db, "dead")
+    db.claim(holder="dead")
+    [row] = db.call("inbox_expire_leases")
+    tap.equal(row["bells"], ["here/s2"], "who could take it is rung")
+    [again] = db.claim(holder="s2")
+    tap.equal((again["message_id"], again["attempt"]), ("lt1", 1), "what a dead holder took is free at the next sweep")
+
+
 TESTS = (
     test_register, test_reap, test_late_commit, test_locked_at_reap, test_claim, test_fence,
     test_max_recovery, test_park_is_progress, test_claim_choice, test_wake, test_expire,
-    test_overdue, test_lease_counts,
+    test_overdue, test_lease_counts, test_late_claim,
 )  # fmt: skip
 
 with Cluster() as cluster:

@@ -210,6 +210,21 @@ def test_claim_waits(db):
     tap.equal(row["message_id"], "cw1", "a claim waits for the first message, and does not take the next")
 
 
+def test_claim_beside_pull(db):
+    """A pull beside an exclusive subscription has taken the first and not committed; it may die."""
+    db.register("s1")
+    epoch = db.subscribe(executor="s1", exclusive=True)["epoch"]
+    db.commit(message("cp1"), message("cp2"))
+    with db.another() as second:
+        with Holding(db) as first:
+            first.claim(holder="puller", limit=1)
+            second.send("inbox_claim", agent="bob", holder="s1", epoch=epoch, max_in_flight=1, limit=1,
+                        lease_ms=1000)  # fmt: skip
+            second.waits_for_lock()
+        [row] = second.finish()
+    tap.equal(row["message_id"], None, "nothing comes before a message that another took and has not handed over")
+
+
 def test_claim_resume(db):
     """The claim whose answer was lost is still under way when its session resumes."""
     db.register("s1")
@@ -371,7 +386,7 @@ def test_event_order(db):
 
 TESTS = (
     test_ack_ack, test_crossing_sets, test_ack_nack, test_reap_ack, test_ack_reap, test_settle_park,
-    test_claim_takeover, test_claim_waits, test_claim_resume, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
+    test_claim_takeover, test_claim_waits, test_claim_beside_pull, test_claim_resume, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
     test_skipping, test_reap_twice, test_event_order,
 )  # fmt: skip
 

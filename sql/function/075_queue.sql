@@ -2,7 +2,8 @@
 -- at any time; `_dbos_internal_queue` is always there and has no limits.
 
 -- How many more workflows of a queue, or of one partition of it, may start; null: no limit. All
--- counts are of this application's workflows, as DBOS counts.
+-- counts are of this application's workflows, as DBOS counts. The rate also counts who has started
+-- and is parked or woken since: only who has not started, or starts anew, has no time of starting.
 create or replace function openclaw.queue_room(
   p_queue text,
   p_partition text,
@@ -43,7 +44,6 @@ as $$
       from dbos_system.workflow_status s
       where s.queue_name = p_queue
         and s.rate_limited
-        and s.status not in ('ENQUEUED', 'DELAYED')
         and s.started_at_epoch_ms > openclaw.now_ms() - (p_rate_period_sec * 1000)::bigint
         and (p_partition is null or s.queue_partition_key = p_partition)
         and (s.application_name = p_app or s.application_name is null)
@@ -102,7 +102,12 @@ begin
       executor_id = p_executor,
       application_version = p_version,
       application_name = coalesce(s.application_name, p_app),
-      started_at_epoch_ms = case when s.recovery_attempts > p_max_recovery then null else v_now end,
+      -- who wakes has started then, and takes no other slot of the rate
+      started_at_epoch_ms = case
+        when s.recovery_attempts > p_max_recovery then null
+        when p_rate_limited and s.rate_limited then coalesce(s.started_at_epoch_ms, v_now)
+        else v_now
+      end,
       rate_limited = p_rate_limited,
       recovery_attempts = s.recovery_attempts + 1,
       updated_at = v_now,

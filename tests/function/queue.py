@@ -100,6 +100,25 @@ def test_rate(db):
     tap.equal(claim(db), ["w2", "w3"], "and again in the next")
 
 
+def test_rate_of_parked(db):
+    """What has started counts where it is parked and where it waits after waking, and counts once."""
+    queue(db, "q", rate_limit_max=2, rate_limit_period_sec=60)
+    for n in range(6):
+        enqueue(db, f"w{n}", created_at=n)
+    tap.equal(claim(db), ["w0", "w1"], "a rate, and workflows that park")
+    db.run(
+        "update dbos_system.workflow_status set status = 'DELAYED', owner_xid = null, executor_id = '',"
+        f" application_name = {literal(APP)}, delay_until_epoch_ms = 1 where status = 'PENDING'"
+    )
+    tap.equal(claim(db), [], "who is parked has started all the same")
+    db.call("workflow_wake", limit=10)
+    tap.equal(claim(db), [], "as has who is woken")
+    db.run("update dbos_system.workflow_status set started_at_epoch_ms = started_at_epoch_ms - 61000")
+    tap.equal(claim(db), ["w0", "w1"], "who is woken goes on in the next period")
+    tap.equal(claim(db), ["w2", "w3"], "and is not counted again")
+    tap.equal(claim(db), [], "what starts is")
+
+
 def test_partitions(db):
     queue(db, "q", partition_queue=True, partition_concurrency=1)
     for n in range(4):
@@ -264,8 +283,8 @@ def test_gateways_without_limit(db):
 
 
 TESTS = (
-    test_order, test_concurrency, test_worker_concurrency, test_rate, test_partitions, test_versions,
-    test_timeout, test_debounce, test_give_back, test_gateways_and_concurrency,
+    test_order, test_concurrency, test_worker_concurrency, test_rate, test_rate_of_parked,
+    test_partitions, test_versions, test_timeout, test_debounce, test_give_back, test_gateways_and_concurrency,
     test_gateways_and_rate, test_gateways_without_limit,
 )  # fmt: skip
 

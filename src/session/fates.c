@@ -25,11 +25,14 @@ static struct sent *find(struct fates *fates, int64_t seq)
     return NULL;
 }
 
-void fates_track(struct session *session, int64_t inbox_seq)
+void fates_track(struct session *session, int64_t inbox_seq, bool told)
 {
     struct fates *fates = &session->fates;
+    struct sent *known = find(fates, inbox_seq);
 
-    if (inbox_seq <= 0 || session->state != SESSION_OPEN || find(fates, inbox_seq) != NULL)
+    if (known != NULL)
+        known->told |= told;
+    if (inbox_seq <= 0 || session->state != SESSION_OPEN || known != NULL)
         return;
     if (fates->sent == NULL)
         fates->sent = calloc(FATES_MAX, sizeof(*fates->sent));
@@ -37,7 +40,7 @@ void fates_track(struct session *session, int64_t inbox_seq)
         return; /* then it asks */
     if (fates->count == FATES_MAX)
         memmove(fates->sent, fates->sent + 1, --fates->count * sizeof(*fates->sent));
-    fates->sent[fates->count++] = (struct sent){.seq = inbox_seq};
+    fates->sent[fates->count++] = (struct sent){.seq = inbox_seq, .told = told};
     fates->pause = FATES_LOOK_MS;
     fates->look_at = earlier(fates->look_at, session->now + clock_jitter_ms(fates->pause));
 }

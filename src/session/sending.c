@@ -251,7 +251,7 @@ static void sending_answered(struct session *session, struct request *request,
     session->sent++;
     if (sending->wait_for == WAIT_NOT) {
         if (request->method != NULL && !receipt_settled(receipt))
-            fates_track(session, receipt->inbox_seq);
+            fates_track(session, receipt->inbox_seq, false);
         frame_result(session, request, shape->answer(session, request, receipt));
         request_end(session, request);
         return;
@@ -266,6 +266,8 @@ static void sending_answered(struct session *session, struct request *request,
             shape->finish;
         return;
     }
+    if (!receipt_settled(receipt))
+        fates_track(session, receipt->inbox_seq, done);
     shape->finish(session, request, receipt, !done);
 }
 

@@ -399,7 +399,8 @@ void waits_drop(struct session *session);
 int64_t waits_deadline(const struct session *session);
 
 /* fates.c */
-void fates_track(struct session *session, int64_t inbox_seq); /* of a message that was sent */
+/* Of a message that was sent; told: the answer says already that it was delivered. */
+void fates_track(struct session *session, int64_t inbox_seq, bool told);
 void fates_wake(struct session *session);
 void fates_advance(struct session *session);
 void fates_drop(struct session *session);

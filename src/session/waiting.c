@@ -86,8 +86,8 @@ static void finish_wait(struct session *session, struct wait **at, bool late)
     *at = wait->next;
     session->wait_count--;
     if (wait->known) {
-        if (late && !receipt_settled(&wait->receipt))
-            fates_track(session, wait->receipt.inbox_seq);
+        if (!receipt_settled(&wait->receipt))
+            fates_track(session, wait->receipt.inbox_seq, !late);
         wait->finish(session, wait->request, &wait->receipt, late);
         return;
     }

@@ -93,6 +93,48 @@ def told(stage):
         tap.ok(alice.nothing("message.acknowledged", 0.4), "what another connection sent is not told here")
 
 
+def waited(stage):
+    """Who waited until it was delivered hears the rest; so does who asks again."""
+
+    def ask(session, key, identity, **more):
+        wanted = {"sessionKey": "bob", "message": "?", "idempotencyKey": key, "waitFor": "delivered"}
+        session.request("agent.send", {**wanted, **more}, identity)
+
+    def status(session, identity):
+        answer = session.answer(identity)
+        return session.answer(identity)["status"] if answer["status"] == "accepted" else answer["status"]
+
+    with stage.connect("alice") as alice, stage.connect("bob") as bob:
+        bob.call("inbox.subscribe", {"inbox": "bob"})
+        ask(alice, "w1", "w1", timeout=30)
+        delivery = bob.event("inbox.message")
+        tap.equal(status(alice, "w1"), "delivered", "a wait for delivery ends with it")
+        ask(alice, "w1", "w1again", timeout=30)
+        tap.equal(status(alice, "w1again"), "delivered", "and at once where it was delivered before")
+        ack(bob, delivery, result="done")
+        event = alice.event("message.acknowledged")
+        tap.equal((event["messageId"], event["response"]), ("w1", "done"), "then the end is told")
+        tap.ok(alice.nothing("message.delivered", 0.4), "that it was delivered is not said twice")
+        tap.ok(alice.nothing("message.acknowledged", 0.1), "nor is the end")
+
+        ask(alice, "w2", "w2", timeout=30)
+        delivery = bob.event("inbox.message")
+        tap.equal(status(alice, "w2"), "delivered", "another is delivered")
+        with stage.connect("alice") as other:
+            ask(other, "w2", "o2", timeout=30)
+            tap.equal(status(other, "o2"), "delivered", "a later connection asks for it")
+            bob.call("inbox.nack", {"deliveryId": delivery["deliveryId"], "requeue": False, "reason": "no"})
+            tap.equal(alice.event("message.dead")["messageId"], "w2", "the first hears that it is dead")
+            tap.equal(other.event("message.dead")["messageId"], "w2", "and so does the later")
+
+        send(alice, "w3")
+        delivery = bob.event("inbox.message")
+        with stage.connect("alice") as other:
+            tap.equal(send(other, "w3")["duplicate"], True, "a repeat on another connection")
+            ack(bob, delivery)
+            tap.equal(other.event("message.acknowledged")["messageId"], "w3", "hears of the end, too")
+
+
 def many(stage):
     """More than a session remembers: the latest are told of, each once; nothing breaks."""
     total = 400
@@ -242,6 +284,7 @@ def presence(stage):
 
 with Stage(RETRY_BASE_MS=20, RETRY_MAX_MS=50, MAX_ATTEMPTS=2) as stage:
     told(stage)
+    waited(stage)
     many(stage)
     dead_by_lease(stage)
     asks(stage)

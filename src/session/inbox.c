@@ -412,7 +412,6 @@ static const struct operation_kind nack_kind = {"inbox.nack", nack_call, nack_an
 void method_inbox_nack(struct session *session, struct request *request)
 {
     struct named *named = need_named(session, request);
-    struct flight *flight;
 
     if (named == NULL)
         return;
@@ -428,9 +427,7 @@ void method_inbox_nack(struct session *session, struct request *request)
         request_invalid(session, request, "reason is a string of at most 1000 bytes");
         return;
     }
-    flight = flight_find(session, named->ids[0]);
-    if (flight != NULL)
-        flight->state = FLIGHT_NOTED;
+    deliveries_note(session);
     operation_serve(operation_new(session, &nack_kind), request);
 }
 
@@ -489,6 +486,7 @@ void method_inbox_extend(struct session *session, struct request *request)
     if (named == NULL || !request_int(session, request, "leaseMs", INBOX_LEASE_MIN_MS,
                                       INBOX_LEASE_MAX_MS, LEASE_DEFAULT(session), &named->lease_ms))
         return;
+    deliveries_note(session);
     operation_serve(operation_new(session, &extend_kind), request);
 }
 

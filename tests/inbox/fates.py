@@ -135,6 +135,28 @@ def waited(stage):
             tap.equal(other.event("message.acknowledged")["messageId"], "w3", "hears of the end, too")
 
 
+def noted(stage):
+    """What was handed over is delivered, however soon the recipient speaks of it."""
+    with stage.connect("alice") as alice, stage.connect("bob") as bob:
+        bob.call("inbox.subscribe", {"inbox": "bob"})
+        for key, method, more in (
+            ("n1", "inbox.extend", {"leaseMs": 60000}),
+            ("n2", "inbox.nack", {"delayMs": 60000}),
+        ):
+            send(alice, key)
+            delivery = bob.event("inbox.message")
+            bob.call(method, {"deliveryId": delivery["deliveryId"], **more})
+            events = stage.get(f"/workflows/alice:{key}/events", "alice").json()["events"]
+            tap.equal(
+                sorted({e["key"] for e in events}),
+                ["accepted", "delivered"],
+                f"{method} at once leaves the record of the delivery",
+            )
+            if method == "inbox.extend":
+                ack(bob, delivery)
+        stage.post("/workflows/alice:n2/cancel", "root", {})
+
+
 def many(stage):
     """More than a session remembers: the latest are told of, each once; nothing breaks."""
     total = 400
@@ -285,6 +307,7 @@ def presence(stage):
 with Stage(RETRY_BASE_MS=20, RETRY_MAX_MS=50, MAX_ATTEMPTS=2) as stage:
     told(stage)
     waited(stage)
+    noted(stage)
     many(stage)
     dead_by_lease(stage)
     asks(stage)

@@ -2,6 +2,9 @@
  *
  * What a client says about its inbox. protocol.md, Receiving.
  */
+#include <stdlib.h>
+#include <string.h>
+
 #include "session/state.h"
 
 #define LEASE_DEFAULT(session) ((session)->options->lease_ms)
@@ -292,6 +295,44 @@ static bool ack_call(struct session *session, struct operation *operation, struc
     return true;
 }
 
+struct acked {
+    struct text id;
+    struct ack *ack;
+};
+
+static int compare_acked(const void *left, const void *right)
+{
+    const struct acked *a = left, *b = right;
+    size_t len = a->id.len < b->id.len ? a->id.len : b->id.len;
+    int order = memcmp(a->id.data, b->id.data, len);
+
+    if (order == 0 && a->id.len != b->id.len)
+        order = a->id.len < b->id.len ? -1 : 1;
+    return order != 0 ? order : (a->ack > b->ack) - (a->ack < b->ack);
+}
+
+/* The database answers for a delivery, however often it is named: the first time settles it. */
+static void ack_once(struct operation *operation, struct ack *acks, size_t count)
+{
+    struct acked *sorted = arena_array(operation->arena, count, sizeof(*sorted));
+    size_t sorted_count = 0;
+
+    for (struct request *each = operation->requests; each != NULL; each = each->next) {
+        const struct named *named = each->state;
+
+        for (size_t i = 0; i < named->count; i++, acks++) {
+            if (acks->outcome == ACK_ACKED)
+                sorted[sorted_count++] = (struct acked){named->ids[i], acks};
+        }
+    }
+    if (sorted_count > 1)
+        qsort(sorted, sorted_count, sizeof(*sorted), compare_acked);
+    for (size_t i = 1; i < sorted_count; i++) {
+        if (text_equal(sorted[i].id, sorted[i - 1].id))
+            sorted[i].ack->outcome = ACK_ALREADY;
+    }
+}
+
 static void ack_answered(struct session *session, struct request *request, const struct ack *acks)
 {
     static const char *const names[] = {"acked", "already", "stale"};
@@ -325,6 +366,8 @@ static void ack_answer(struct session *session, struct operation *operation, enu
         wanted += ((const struct named *)request->state)->count;
     if (error == OK && count != wanted)
         error = failure_set(failure, ERR_INTERNAL, "%zu of %zu outcomes came", count, wanted);
+    if (error == OK)
+        ack_once(operation, acks, count);
     for (request = operation->requests; request != NULL; request = next) {
         const struct named *named = request->state;
         size_t own = named->count;

@@ -72,7 +72,14 @@ def check_deliver(tap, world, alice):
                 tap.ok(False, "another's delivery cannot be refused")
             except Refused as refusal:
                 tap.equal(refusal.code, "STALE", "another's delivery cannot be refused")
-        tap.equal(ack(bob, second)["acked"], [second["deliveryId"]], "the owner's counts")
+        for identity in ("ack1", "ack2"):
+            bob.request("inbox.ack", {"deliveryIds": [second["deliveryId"]] * 2}, identity)
+        one, two = bob.answer("ack1"), bob.answer("ack2")
+        tap.equal(
+            (one["acked"], one["already"], two["acked"], two["already"]),
+            ([second["deliveryId"]], [second["deliveryId"]], [], [second["deliveryId"]] * 2),
+            "the owner's counts, once however often it is said",
+        )
         begun = time.monotonic()
         send(alice, "third", "d2")
         third = bob.event("inbox.message")

@@ -43,7 +43,9 @@ begin
     return false;
   end if;
   return p_stored::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}'
-    = p_given::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}';
+      #- '{positionalArgs,0,traceparent}'
+    = p_given::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}'
+      #- '{positionalArgs,0,traceparent}';
 end
 $$;
 

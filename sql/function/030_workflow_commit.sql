@@ -17,6 +17,7 @@
 --
 --   p_send_await the step that waits until the message is settled; null: nobody waits, and the
 --                message is on its own from here
+--   p_attributes of starts: what a workflow can be found by; null where none has any
 --
 -- Outcomes, one row for each workflow:
 --   committed    written now, or by an earlier call with the same token
@@ -66,7 +67,8 @@ create or replace function openclaw.workflow_commit(
   p_event_of integer[],
   p_event_step integer[],
   p_event_key text[],
-  p_event_value text[]
+  p_event_value text[],
+  p_attributes text[] default null
 )
 returns table (
   ord integer,
@@ -143,7 +145,7 @@ begin
         created_at, updated_at, application_version, application_id, recovery_attempts,
         priority, serialization, application_name, creator_xid, owner_xid,
         queue_name, started_at_epoch_ms, delay_until_epoch_ms, completed_at,
-        inputs, output, error
+        inputs, output, error, attributes
       )
       select
         w.id, w.status, w.name, w.principal, '',
@@ -158,7 +160,8 @@ begin
         case when w.status in ('SUCCESS', 'ERROR') then v_now end,
         case when p_legacy then w.input end,
         case when p_legacy then w.output end,
-        case when p_legacy then w.error end
+        case when p_legacy then w.error end,
+        p_attributes[w.ord::integer]::jsonb
       from unnest(p_id, p_name, p_start, p_token, p_principal, p_input, p_status, p_delay, p_output, p_error)
         with ordinality as w (id, name, start, token, principal, input, status, delay, output, error, ord)
       where w.start

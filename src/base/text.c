@@ -148,3 +148,29 @@ bool text_is_workflow_id(struct text text)
 {
     return is_key_of_at_most(text, WORKFLOW_ID_MAX);
 }
+
+static bool is_trace_hex(struct text text, size_t at, size_t count)
+{
+    for (size_t i = at; i < at + count; i++)
+        if (text.data[i] == '\0' || strchr("0123456789abcdef", text.data[i]) == NULL)
+            return false;
+    return true;
+}
+
+static bool is_trace_id(struct text text, size_t at, size_t count)
+{
+    return is_trace_hex(text, at, count) &&
+           strspn(text.data + at, "0") < count; /* the dash behind it ends the span */
+}
+
+bool text_is_traceparent(struct text text)
+{
+    return text.len == TRACEPARENT_SIZE && text_starts(text, "00-") && text.data[35] == '-' &&
+           text.data[52] == '-' && is_trace_id(text, 3, 32) && is_trace_id(text, 36, 16) &&
+           is_trace_hex(text, 53, 2);
+}
+
+struct text text_trace_id(struct text traceparent)
+{
+    return text_is_traceparent(traceparent) ? (struct text){traceparent.data + 3, 32} : TEXT_NONE;
+}

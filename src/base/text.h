@@ -34,16 +34,23 @@ bool text_starts(struct text text, const char *prefix);
  * (not a number), NUMBER_RANGE. */
 enum error text_int64(struct text text, int64_t min, int64_t max, int64_t *ret_value) MUST_CHECK;
 
-bool utf8_valid(struct text text); /* strict (RFC 3629): no overlong forms, no surrogates; NUL is refused */
+/* Strict (RFC 3629): no overlong forms, no surrogates; NUL is refused. */
+bool utf8_valid(struct text text);
 size_t utf8_valid_prefix(struct text text); /* how many bytes from the start are that */
 
 /* Identifiers. All are ASCII, so that no two look alike and none can hide a control character. */
 #define AGENT_ID_MAX    64  /* agents and principals: a letter or digit, then [A-Za-z0-9._-] */
 #define MESSAGE_KEY_MAX 200 /* idempotency keys, message ids: printable ASCII except space " \ */
-#define WORKFLOW_ID_MAX 320 /* "<principal>:<key>"; what DBOS clients chose is longer only by refusal */
+#define WORKFLOW_ID_MAX 320 /* "<principal>:<key>"; DBOS clients' are longer only by refusal */
 
 bool text_is_agent_id(struct text text);
 bool text_is_message_key(struct text text);
 bool text_is_workflow_id(struct text text);
+
+/* A traceparent of version 00, "00-<trace id>-<parent id>-<flags>", lower-case hexadecimal, no id
+ * all zeros (W3C Trace Context, 3.2.2). */
+#define TRACEPARENT_SIZE 55
+bool text_is_traceparent(struct text text);
+struct text text_trace_id(struct text traceparent); /* its 32 digits; absent: it is none */
 
 #endif

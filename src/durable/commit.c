@@ -187,6 +187,23 @@ static void add_events(struct db_call *call, struct arena *arena, struct workflo
     columns_add(&c, call);
 }
 
+/* An object for each workflow; one null for all where none has any. */
+static void add_attributes(struct db_call *call, struct arena *arena,
+                           struct workflow *const *workflows, size_t count)
+{
+    struct text *attributes = arena_array(arena, count, sizeof *attributes);
+    bool any = false;
+
+    for (size_t i = 0; i < count; i++) {
+        attributes[i] = workflows[i]->attributes;
+        any |= attributes[i].data != NULL;
+    }
+    if (any)
+        db_add_texts(call, attributes, count);
+    else
+        db_add_null(call);
+}
+
 void commit_call(struct db_call *call, struct arena *arena, const struct engine *engine,
                  struct workflow *const *workflows, size_t count)
 {
@@ -209,6 +226,7 @@ void commit_call(struct db_call *call, struct arena *arena, const struct engine 
     add_steps(call, arena, workflows, count, steps);
     add_sends(call, arena, workflows, count, steps);
     add_events(call, arena, workflows, count, events);
+    add_attributes(call, arena, workflows, count);
 }
 
 static const struct {

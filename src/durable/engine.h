@@ -63,6 +63,9 @@ struct workflow_start {
     struct text principal;  /* authenticated_user */
     struct document *input; /* the positional argument */
     const char *waiter;     /* executor to ring when it is settled, or NULL */
+    /* What a client gave to be found by: attributes of the workflow, no part of its identity.
+     * A traceparent that is none is not recorded. Each may be absent. */
+    struct text traceparent, request_id;
 };
 
 enum workflow_outcome_kind {

@@ -188,6 +188,7 @@ void delivery_read_message(struct arena *arena, struct text agent, struct text s
         return;
     }
     delivery->session_key = document_get_string(envelope, "sessionKey");
+    delivery->traceparent = document_get_string(envelope, "traceparent");
     delivery->content = document_get(envelope, "content");
     delivery->metadata = document_get(envelope, "metadata");
 }
@@ -256,6 +257,8 @@ struct document *delivery_document(struct arena *arena, const struct delivery *d
     document_put_int(document, "expiresAt", delivery->expires_at);
     document_put_int(document, "leaseExpiresAt", delivery->lease_expires_at);
     document_put_bool(document, "expectsReply", delivery->expects_reply);
+    if (delivery->traceparent.data)
+        document_put_text(document, "traceparent", delivery->traceparent);
     return document;
 }
 

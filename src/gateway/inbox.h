@@ -44,6 +44,7 @@ struct delivery {
     int64_t inbox_seq;
     struct text message_id, workflow_id; /* workflow_id absent: sent by a DBOS client */
     struct text from, to, session_key;
+    struct text traceparent; /* the sender's, or absent */
     struct document *content, *metadata;
     int64_t attempt, max_attempts, accepted_at, expires_at, lease_expires_at;
     bool redelivered, expects_reply;

@@ -184,6 +184,8 @@ static struct document *input_of(struct arena *arena, const struct principal *pr
         document_put_int(input, "priority", request->priority);
     if (request->expects_reply)
         document_put_bool(input, "expectsReply", true);
+    if (text_is_traceparent(request->traceparent))
+        document_put_text(input, "traceparent", request->traceparent);
     return input;
 }
 
@@ -228,6 +230,8 @@ size_t message_batch_add(struct message_batch *batch, const struct principal *pr
                                             .principal = text_of(principal->id),
                                             .input = input_of(batch->arena, principal, request),
                                             .waiter = request->waiter,
+                                            .traceparent = request->traceparent,
+                                            .request_id = request->request_id,
                                         });
     return batch->count - 1;
 }

@@ -25,6 +25,9 @@ struct message_request {
     int64_t delay_ms, ttl_ms, priority; /* -1: not given */
     bool expects_reply;
     const char *waiter; /* executor to ring when it is settled, or NULL */
+    /* Attributes of its workflow, not part of its identity; each may be absent. The recipient gets
+     * the traceparent. One that is none is ignored. */
+    struct text traceparent, request_id;
 };
 
 enum message_status {

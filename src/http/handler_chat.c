@@ -21,7 +21,9 @@ enum error handle_chat(struct http_context *context)
     struct document *answer = document_object(context->arena);
     struct workflow_start start = {.definition = workflow_chat,
                                    .principal = text_of(context->principal.id),
-                                   .input = context->body};
+                                   .input = context->body,
+                                   .traceparent = context->request->traceparent,
+                                   .request_id = context->request->given_id};
     struct workflow_state state;
     struct text key;
     enum error error = idempotency_key(context, TEXT_NONE, &key);

@@ -196,7 +196,9 @@ static enum error start_from_body(struct http_context *context,
     *ret_start = (struct workflow_start){.definition = definition,
                                          .principal = text_of(context->principal.id),
                                          .id = handler_workflow_id(context, *ret_key),
-                                         .input = context->body};
+                                         .input = context->body,
+                                         .traceparent = context->request->traceparent,
+                                         .request_id = context->request->given_id};
     return error;
 }
 

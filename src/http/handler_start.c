@@ -72,6 +72,8 @@ enum error handle_workflow_start(struct http_context *context)
         .definition = engine_find(&context->server->engine, context->params[0]),
         .principal = text_of(context->principal.id),
         .input = document_get(context->body, "input"),
+        .traceparent = context->request->traceparent,
+        .request_id = context->request->given_id,
     };
     struct text key;
     enum error error = idempotency_key(context, TEXT_NONE, &key);

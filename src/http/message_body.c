@@ -11,7 +11,11 @@ static bool given(const struct document *body, const char *key)
 enum error message_from_body(struct http_context *context, const struct document *body,
                              struct message_request *ret_request)
 {
-    struct message_request request = {.delay_ms = -1, .ttl_ms = -1, .priority = -1};
+    struct message_request request = {.delay_ms = -1,
+                                      .ttl_ms = -1,
+                                      .priority = -1,
+                                      .traceparent = context->request->traceparent,
+                                      .request_id = context->request->given_id};
     const struct document *metadata = document_get(body, "metadata");
     const struct document *timestamp = document_get(body, "timestamp");
     enum error error;

@@ -245,14 +245,23 @@ static bool is_sane_id(struct text id)
     return true;
 }
 
-static struct text request_id(struct arena *arena, struct text given)
+/* What only helps to find a request again is never a reason to refuse it. */
+static void read_tracing(struct http_request *request, http_variable_function *variable,
+                         void *context)
 {
+    struct text id = text_of(variable(context, "HTTP_X_REQUEST_ID"));
+    struct text traceparent;
     char uuid[UUID_SIZE];
 
-    if (is_sane_id(given))
-        return arena_text(arena, given);
-    uuid_v7(uuid);
-    return text_of(arena_string(arena, uuid));
+    if (is_sane_id(id)) {
+        request->id = request->given_id = arena_text(request->arena, id);
+    } else {
+        uuid_v7(uuid);
+        request->id = text_of(arena_string(request->arena, uuid));
+    }
+    traceparent = text_of(variable(context, "HTTP_TRACEPARENT"));
+    if (text_is_traceparent(traceparent))
+        request->traceparent = arena_text(request->arena, traceparent);
 }
 
 struct header_row {
@@ -282,7 +291,6 @@ static enum error parse_headers(struct http_request *request, http_variable_func
         {"HTTP_ORIGIN", "Origin", &request->origin},
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD", "Access-Control-Request-Method",
          &request->access_control_request_method},
-        {"HTTP_TRACEPARENT", "traceparent", &request->traceparent},
         {"REMOTE_ADDR", "the remote address", &request->remote_address},
     };
 
@@ -312,7 +320,7 @@ enum error request_parse(struct arena *arena, http_variable_function *variable, 
     enum error error;
 
     *ret_request = (struct http_request){.arena = arena, .wait_s = -1, .started_ms = clock_ms()};
-    ret_request->id = request_id(arena, text_of(variable(context, "HTTP_X_REQUEST_ID")));
+    read_tracing(ret_request, variable, context);
     ret_request->method = method_of(variable(context, "REQUEST_METHOD"));
     error = parse_target(ret_request, variable, context, failure);
     if (error != OK)

@@ -46,12 +46,14 @@ struct http_request {
     struct http_query query[HTTP_QUERY_MAX]; /* decoded, no name twice */
     unsigned query_count;
     struct text host, content_type, authorization, idempotency_key; /* absent where not sent */
-    struct text if_match, origin, access_control_request_method, traceparent;
+    struct text if_match, origin, access_control_request_method;
     struct text remote_address;
-    bool is_secure;     /* the web server took it over TLS */
-    struct text id;     /* X-Request-Id where it was sane, else a fresh one */
-    bool respond_async; /* Prefer: respond-async (RFC 7240) */
-    int64_t wait_s;     /* Prefer: wait=N; -1: not asked for */
+    bool is_secure;          /* the web server took it over TLS */
+    struct text id;          /* X-Request-Id where it was sane, else a fresh one */
+    struct text given_id;    /* the same, absent where it is a fresh one */
+    struct text traceparent; /* absent where it is not one that text_is_traceparent() takes */
+    bool respond_async;      /* Prefer: respond-async (RFC 7240) */
+    int64_t wait_s;          /* Prefer: wait=N; -1: not asked for */
     bool has_length;
     struct text content_length; /* as sent; judged when the body is read */
     struct text body;           /* by request_read_body */

@@ -281,6 +281,7 @@ static void log_request(const struct http_context *context, const struct http_ro
               LOG_STR("method", http_method_name(request->method)),
               LOG_STR("route", route != NULL ? route->path : "-"), LOG_INT("status", status),
               LOG_INT("ms", clock_ms() - request->started_ms), LOG_TEXT("request", request->id),
+              LOG_TEXT("trace", text_trace_id(request->traceparent)),
               LOG_STR("principal", context->principal.id[0] ? context->principal.id : NULL),
               LOG_INT("bytes", request->body.len),
               LOG_STR("code", error != OK ? error_code(error) : NULL));

@@ -53,6 +53,7 @@ int main(int argc, char **argv)
         .subprotocols = text_of(getenv("HTTP_SEC_WEBSOCKET_PROTOCOL")),
         .origin = text_of(getenv("HTTP_ORIGIN")),
         .query = text_of(getenv("QUERY_STRING")),
+        .traceparent = text_of(getenv("HTTP_TRACEPARENT")),
         .remote =
             remote_address(text_of(getenv("REMOTE_ADDR")), text_of(getenv("HTTP_X_FORWARDED_FOR"))),
     };

@@ -309,6 +309,9 @@ static struct sending *sending_new(struct session *session, struct request *requ
     sending->message.metadata = document_get(request->params, "metadata");
     sending->message.delay_ms = sending->message.ttl_ms = sending->message.priority = -1;
     sending->message.waiter = session->engine->executor.id;
+    sending->message.traceparent = document_get_string(request->params, "traceparent");
+    if (!text_is_traceparent(sending->message.traceparent))
+        sending->message.traceparent = session->peer->traceparent;
     request->state = sending;
     return sending;
 }

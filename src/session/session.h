@@ -22,8 +22,9 @@ struct peer {
     struct text authorization; /* the header's value */
     struct text subprotocols;  /* Sec-WebSocket-Protocol */
     struct text origin;
-    struct text query;  /* without the question mark */
-    struct text remote; /* address, for logs */
+    struct text query;       /* without the question mark */
+    struct text remote;      /* address, for logs */
+    struct text traceparent; /* the header's value, as sent */
 };
 
 struct session;

@@ -7,7 +7,8 @@
  *   routeMessage     parked         until the recipient acknowledges or refuses it, or it expires
  *
  * Input:
- * {from,to,content,metadata?,sessionKey?,timestamp?,delayMs?,ttlMs?,priority?,expectsReply?}.
+ * {from,to,content,metadata?,sessionKey?,timestamp?,delayMs?,ttlMs?,priority?,expectsReply?,
+ * traceparent?}.
  * Output: {messageId,status,deliveryAttempts,lastAttemptTime,response?}.
  */
 #include "base/text.h"
@@ -43,6 +44,7 @@ static struct text envelope(struct workflow *workflow)
     struct document *input = workflow_input(workflow);
     struct document *envelope = document_object(arena);
     struct text from = sender(workflow);
+    struct text traceparent = document_get_string(input, "traceparent");
 
     document_put_text(envelope, "messageId",
                       message_rules_id(arena, from, text_of(workflow_id(workflow))));
@@ -52,6 +54,8 @@ static struct text envelope(struct workflow *workflow)
     document_put(envelope, "content", document_copy(arena, document_get(input, "content")));
     if (document_get(input, "metadata"))
         document_put(envelope, "metadata", document_copy(arena, document_get(input, "metadata")));
+    if (text_is_traceparent(traceparent))
+        document_put_text(envelope, "traceparent", traceparent);
     return document_text(arena, envelope);
 }
 

@@ -58,6 +58,29 @@ def test_same_key(db):
     tap.equal(
         stamped["outcome"], "exists", "key order, the client's timestamp and how it waits make no difference"
     )
+    [traced] = db.commit(
+        dict(
+            message("k2"),
+            input='{"namedArgs":{},"positionalArgs":[{"content":"hello","to":"bob","traceparent":"00-1-2-01"}]}',
+            attributes='{"requestId":"r"}',
+        )
+    )
+    tap.equal(traced["outcome"], "exists", "nor does another trace")
+    tap.equal(
+        db.row("select attributes from dbos_system.workflow_status where workflow_uuid = 'alice:k2'")["attributes"],
+        None,
+        "whose attributes are not those of the first",
+    )
+    [first, second] = db.commit(message("untraced"), dict(message("traced"), attributes='{"traceId":"t"}'))
+    tap.equal((first["outcome"], second["outcome"]), ("committed", "committed"), "attributes of one of two")
+    tap.equal(
+        db.rows(
+            "select attributes from dbos_system.workflow_status"
+            " where workflow_uuid in ('alice:traced', 'alice:untraced') order by workflow_uuid desc"
+        ),
+        [{"attributes": None}, {"attributes": {"traceId": "t"}}],
+        "are that one's",
+    )
     [renamed] = db.commit(task("alice:k2"))
     tap.equal(renamed["outcome"], "conflict", "the same key for another workflow is a conflict")
     tap.equal(db.count("dbos_system.notifications", "message_uuid = 'alice:k2'"), 1, "one message")

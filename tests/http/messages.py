@@ -350,6 +350,83 @@ def group_commit(gateway, http, tokens):
     tap.equal(senders, "alice,carol", "each under its own sender")
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+BAD_PARENTS = (
+    "00-" + "0" * 32 + "-00f067aa0ba902b7-01",
+    f"00-{TRACE}-" + "0" * 16 + "-01",
+    PARENT.upper(),
+    "01" + PARENT[2:],
+    PARENT + "-00",
+    PARENT[:-1],
+    PARENT.replace("-", "_"),
+    "x" * 5000,
+)
+
+
+def attributes(gateway, workflow):
+    value = gateway.value(
+        f"select attributes from dbos_system.workflow_status where workflow_uuid = '{workflow}'"
+    )
+    return json.loads(value) if value else None
+
+
+def tracing(gateway, http, alice, carol):
+    everything = {"traceparent": PARENT, "traceId": TRACE, "requestId": "r-1"}
+    message = {"to": "carol", "content": "traced"}
+    headers = {"traceparent": PARENT, "X-Request-Id": "r-1", "Idempotency-Key": "traced"}
+    answer = http.post("/messages", message, headers, token=alice)
+    tap.equal((answer.status, answer.headers["x-request-id"]), (200, "r-1"), "a traced message")
+    tap.equal(attributes(gateway, "alice:traced"), everything, "has its trace in its attributes")
+    found = [
+        [w["workflowUuid"] for w in http.get(f"/workflows?attribute={each}", token=alice).json()["workflows"]]
+        for each in (f"traceparent:{PARENT}", f"traceId:{TRACE}", "requestId:r-1", "requestId:r-2")
+    ]
+    tap.equal(found, [["alice:traced"]] * 3 + [[]], "and is found by each of them")
+    logged = [e for e in http.events("http.request") if e.get("request") == "r-1"]
+    tap.equal([e.get("trace") for e in logged], [TRACE], "which the log has, too")
+
+    headers["traceparent"] = PARENT.replace("00f067aa0ba902b7", "00f067aa0ba902b8")
+    again = http.post("/messages", message, headers, token=alice)
+    tap.equal(
+        (again.status, again.headers.get("idempotency-replayed")), (200, "true"),
+        "the same again in another span is the same message",
+    )
+    tap.equal(attributes(gateway, "alice:traced"), everything, "which stays in its trace")
+
+    for i, bad in enumerate(BAD_PARENTS):
+        answer = http.post(
+            "/messages", message, {"traceparent": bad, "Idempotency-Key": f"bad-{i}"}, token=alice
+        )
+        tap.equal(
+            (answer.status, attributes(gateway, f"alice:bad-{i}")), (200, None),
+            f"what is no traceparent is ignored: {bad[:60]}",
+        )
+    answer = http.post(
+        "/messages/batch", [{**message, "id": f"tb-{i}"} for i in range(2)],
+        {"traceparent": PARENT}, token=alice,
+    )
+    tap.equal(
+        [attributes(gateway, f"alice:tb-{i}") for i in range(2)],
+        [{"traceparent": PARENT, "traceId": TRACE}] * 2, "a batch's header is for all of it",
+    )
+    http.post("/messages", {**message, "traceparent": PARENT, "id": "body"}, token=alice)
+    tap.equal(attributes(gateway, "alice:body"), None, "in a body it is nothing")
+    inbox = http.get("/agents/carol/inbox?max=50", token=carol).json()["messages"]
+    tap.equal(
+        {m["messageId"]: m["traceparent"] for m in inbox if "traceparent" in m},
+        {"traced": PARENT, "tb-0": PARENT, "tb-1": PARENT},
+        "the recipient gets it where there is one",
+    )
+    headers = {"traceparent": PARENT, "X-Request-Id": "r-1", "Idempotency-Key": "chat"}
+    http.post("/chat", {"agentId": "carol", "message": "x"}, {**headers, "Prefer": "respond-async"}, token=alice)
+    tap.equal(attributes(gateway, "alice:chat"), everything, "a chat has it")
+    headers["Idempotency-Key"] = "greet"
+    http.post("/workflows/delayedGreeting", {"input": {"to": "carol", "name": "x"}}, headers,
+              token=gateway.operator("root"))
+    tap.equal(attributes(gateway, "root:greet"), everything, "and a workflow started by its name")
+
+
 def main():
     skip_without("initdb", "psql")
     with Gateway() as gateway:
@@ -364,6 +441,7 @@ def main():
             waiting_room(gateway, http, alice)
             batches(gateway, http, alice)
             group_commit(gateway, http, [alice, carol])
+            tracing(gateway, http, alice, carol)
             tap.equal(http.events("http.failure")[1:], [], "nothing was our own failure")
             tap.equal(http.stop(), 0, "the end is in order")
     return tap.done()

@@ -204,6 +204,34 @@ static void request_ids_are_echoed_where_sane(void **state)
     assert_int_equal(f->request.id.len, 36);
 }
 
+static void a_traceparent_is_one_or_nothing(void **state)
+{
+    static const char *const wrong[] = {
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-00",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0\n",
+        "",
+    };
+    struct fixture *f = *state;
+
+    assert_int_equal(parse_uri(f, "/"), OK);
+    assert_null(f->request.traceparent.data);
+    set(f, "HTTP_TRACEPARENT", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    assert_int_equal(parse(f), OK);
+    assert_text(f->request.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    assert_text(text_trace_id(f->request.traceparent), "4bf92f3577b34da6a3ce929d0e0e4736");
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        set(f, "HTTP_TRACEPARENT", wrong[i]);
+        assert_int_equal(parse(f), OK);
+        assert_null(f->request.traceparent.data);
+    }
+}
+
 static enum error read_with(struct fixture *f, const char *length, const char *bytes, size_t limit)
 {
     assert_int_equal(parse_uri(f, "/messages"), OK);
@@ -375,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(methods_are_case_sensitive, setup, teardown),
         cmocka_unit_test_setup_teardown(headers_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(request_ids_are_echoed_where_sane, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_traceparent_is_one_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(body_is_as_long_as_it_says, setup, teardown),
         cmocka_unit_test_setup_teardown(media_types_have_parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(preferences_are_read, setup, teardown),

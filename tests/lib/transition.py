@@ -165,6 +165,7 @@ def commit_arguments(works):
         "event_step": [e[0] for _, e in events],
         "event_key": [e[1] for _, e in events],
         "event_value": [e[2] for _, e in events],
+        "attributes": column("attributes"),
     }
 
 

@@ -6,6 +6,7 @@ speak as whom, and the oldest dialect."""
 import sys
 import time
 
+from responder import Responder
 from sessions import Refused, World, message
 from tap import Tap
 
@@ -334,6 +335,59 @@ def check_batches(tap, world, alice):
     tap.ok(int(commits) < total / 4, f"in fewer commits than messages: {commits}")
 
 
+def parent_of(span):
+    return f"00-4bf92f3577b34da6a3ce929d0e0e4736-{span:016x}-01"
+
+
+def check_traces(tap, world):
+    """Over a WebSocket: the connection's, unless the frame has one; and to and from HTTP."""
+    world.sql("select openclaw.agent_provision('dave', 'openclaw-gateway', 'openclaw-1')")
+    world.tokens["dave"] = world.token("dave")
+    connection = {"HTTP_TRACEPARENT": parent_of(1)}
+    params = {"sessionKey": "agent:dave:main", "message": "x", "traceparent": parent_of(2)}
+    with world.connect("alice", connection) as alice:
+        alice.call("send", message("dave", "x", "t-connection"))
+        alice.call("send", message("dave", "x", "t-bad", traceparent="00-0-0-00"))
+        alice.call("send", message("dave", "x", "t-number", traceparent=7))
+        alice.call("send", message("dave", "x", "t-send", traceparent=parent_of(2)))
+        alice.call("agent.send", {**params, "idempotencyKey": "t-agent.send"})
+        alice.call("chat.send", {**params, "idempotencyKey": "t-chat.send"})
+        alice.call("agent", {**params, "idempotencyKey": "t-agent"})
+    with world.connect("alice", {"HTTP_TRACEPARENT": "none"}) as alice:
+        alice.call("send", message("dave", "x", "t-none"))
+    expected = {f"t-{name}": parent_of(1) for name in ("connection", "bad", "number")}
+    expected.update({f"t-{name}": parent_of(2) for name in ("send", "agent.send", "chat.send", "agent")})
+    expected["t-none"] = None
+    for key, parent in expected.items():
+        tap.equal(
+            world.value(
+                "select attributes->>'traceparent' from dbos_system.workflow_status"
+                f" where workflow_uuid = 'alice:{key}'"
+            ),
+            parent,
+            f"{key}: the workflow's trace",
+        )
+    with Responder(world.cluster) as http:
+        headers = {"traceparent": parent_of(3), "Idempotency-Key": "t-http"}
+        http.post("/messages", {"to": "dave", "content": "x"}, headers, token=world.tokens["alice"])
+        expected["t-http"] = parent_of(3)
+        with world.connect("dave") as dave:
+            dave.call("inbox.subscribe", {"inbox": "dave", "maxInFlight": 20})
+            events = [dave.event("inbox.message") for _ in expected]
+            tap.equal(
+                {event["messageId"]: event.get("traceparent") for event in events},
+                expected,
+                "event inbox.message has it, whichever way it came",
+            )
+            dave.call("send", message("alice", "x", "t-back", traceparent=parent_of(4)))
+        inbox = http.get("/agents/alice/inbox?max=50", token=world.tokens["alice"]).json()
+        tap.equal(
+            [m.get("traceparent") for m in inbox["messages"] if m["messageId"] == "t-back"],
+            [parent_of(4)],
+            "and so has the HTTP inbox",
+        )
+
+
 def main():
     tap = Tap()
     with World() as world:
@@ -348,6 +402,7 @@ def main():
             check_bare(tap, world, bob)
         with world.connect("alice") as alice:
             check_batches(tap, world, alice)
+        check_traces(tap, world)
     return tap.done()
 
 

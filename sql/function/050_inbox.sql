@@ -581,7 +581,9 @@ begin
 end
 $$;
 
--- The recipient refuses a delivery. No row: it is not the current delivery of a message of its.
+-- The recipient refuses a delivery, and so has been handed it: who waits for that hears of it. No
+-- row: it is not the current delivery of a message of its.
+-- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
 create or replace function openclaw.inbox_nack(
   p_app text,
   p_legacy boolean,
@@ -599,6 +601,8 @@ language plpgsql
 set search_path = pg_catalog
 as $$
 #variable_conflict use_column
+declare
+  v_news boolean;
 begin
   perform
   from openclaw.inbox i
@@ -609,10 +613,14 @@ begin
     return;
   end if;
 
-  -- who refuses a delivery has been handed it
+  perform openclaw.message_lock(array[p_seq]);
+  perform
+  from openclaw.inbox_handed(array[p_seq], array[p_delivery]);
+  v_news := found;
+
   return query
   select r.state, r.attempt, r.due_at, greatest(r.due_at - openclaw.now_ms(), 0),
-    case when r.state = 'dead' then x.host || '/' || x.executor_id end
+    case when v_news or r.state = 'dead' then x.host || '/' || x.executor_id end
   from openclaw.inbox_retry(
     p_app, p_legacy, array[p_seq], array[p_delivery], true, false, p_delay_ms, not p_requeue, p_reason,
     p_base_ms, p_max_ms
@@ -621,7 +629,8 @@ begin
 end
 $$;
 
--- Lengthens leases, and notes what was handed over. Returns those still current.
+-- Lengthens leases, and notes what was handed over. Returns those still current; the bells are of
+-- those who wait for the handing over.
 -- Locks: inbox in the order of inbox_seq.
 create or replace function openclaw.inbox_extend(
   p_agent text,
@@ -629,7 +638,7 @@ create or replace function openclaw.inbox_extend(
   p_delivery text[],
   p_lease_ms bigint
 )
-returns table (delivery_id text, lease_expires_at bigint)
+returns table (delivery_id text, lease_expires_at bigint, bell text)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
@@ -637,10 +646,18 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
+declare
+  v_current bigint[];
+  v_new bigint[];
+  v_new_delivery text[];
 begin
-  return query
-  with current as (
-    select i.inbox_seq
+  select
+    array_agg(c.inbox_seq),
+    array_agg(c.inbox_seq) filter (where not c.handed),
+    array_agg(c.delivery_id) filter (where not c.handed)
+  into v_current, v_new, v_new_delivery
+  from (
+    select i.inbox_seq, i.delivery_id, i.handed
     from openclaw.inbox i
     join unnest(p_seq, p_delivery) as g (seq, delivery)
       on i.inbox_seq = g.seq
@@ -649,13 +666,26 @@ begin
       and i.state = 'leased'
     order by i.inbox_seq
     for update of i
-  )
+  ) c;
+
+  if v_new is not null then
+    perform openclaw.inbox_handed(v_new, v_new_delivery);
+  end if;
+
+  return query
   update openclaw.inbox i
-  set due_at = openclaw.now_ms() + p_lease_ms,
-    handed = true
-  from current c
-  where i.inbox_seq = c.inbox_seq
-  returning i.delivery_id, i.due_at;
+  set due_at = openclaw.now_ms() + p_lease_ms
+  from unnest(v_current) as c (seq)
+  where i.inbox_seq = c.seq
+  returning
+    i.delivery_id,
+    i.due_at,
+    (
+      select x.host || '/' || x.executor_id
+      from openclaw.executor x
+      where x.executor_id = i.waiter
+        and i.inbox_seq = any (v_new)
+    );
 end
 $$;
 

@@ -4,7 +4,8 @@
 -- what became of messages: of each the workflow's outcome, and how far its delivery is
 select
   w.workflow_uuid, w.status, coalesce(o.output, w.output), coalesce(o.error, w.error),
-  b.inbox_seq, b.state, b.attempt, b.handed, b.last_attempt_at,
+  b.inbox_seq, b.state, b.attempt,
+  openclaw.metric_attempts(b.attempt, b.delivery_id, b.handed) > 0, b.last_attempt_at,
   openclaw.message_id(w.authenticated_user, w.workflow_uuid)
 from unnest($1, $2) as g (id, seq)
 join dbos_system.workflow_status w on w.workflow_uuid = g.id

@@ -375,7 +375,8 @@ void inbox_extend_call(struct db_call *call, struct arena *arena, struct text ag
     db_add_int(call, lease_ms);
 }
 
-enum error inbox_extend_result(struct db_rows *rows, struct failure *failure, size_t *ret_count,
+enum error inbox_extend_result(const struct engine *engine, struct db_rows *rows,
+                               struct failure *failure, size_t *ret_count,
                                int64_t *ret_lease_expires_at)
 {
     size_t count = db_rows_count(rows);
@@ -391,6 +392,7 @@ enum error inbox_extend_result(struct db_rows *rows, struct failure *failure, si
     error = db_rows_error(rows, failure);
     if (error)
         return error;
+    ring_column(engine, rows, 2);
     *ret_count = count;
     *ret_lease_expires_at = least;
     return OK;

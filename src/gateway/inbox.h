@@ -103,10 +103,12 @@ void inbox_nack_call(struct db_call *call, struct arena *arena, const struct eng
 enum error inbox_nack_result(const struct engine *engine, struct db_rows *rows,
                              struct failure *failure, struct nack *ret_nack) MUST_CHECK;
 
-/* Extend: rows of (delivery_id, lease_expires_at) for those still current. */
+/* Extend: how many are still current, and the first end of their leases. Rings who waits for their
+ * being handed over, which this says too. */
 void inbox_extend_call(struct db_call *call, struct arena *arena, struct text agent,
                        const struct text *delivery_ids, size_t count, int64_t lease_ms);
-enum error inbox_extend_result(struct db_rows *rows, struct failure *failure, size_t *ret_count,
+enum error inbox_extend_result(const struct engine *engine, struct db_rows *rows,
+                               struct failure *failure, size_t *ret_count,
                                int64_t *ret_lease_expires_at) MUST_CHECK;
 
 /* Notes that deliveries were written to the recipient's connection. */

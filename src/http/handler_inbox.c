@@ -300,7 +300,8 @@ enum error handle_inbox_extend(struct http_context *context)
     inbox_extend_call(&call, context->arena, context->params[0], ids, count, lease_ms);
     error = handler_run(context, &call, &rows);
     if (error == OK)
-        error = inbox_extend_result(rows, &context->failure, &extended, &lease_expires_at);
+        error = inbox_extend_result(&context->server->engine, rows, &context->failure, &extended,
+                                    &lease_expires_at);
     if (error != OK)
         return error;
     if (extended == 0)

@@ -499,7 +499,7 @@ static void extend_answer(struct session *session, struct operation *operation, 
     size_t count = 0;
 
     if (error == OK)
-        error = inbox_extend_result(rows, failure, &count, &expires);
+        error = inbox_extend_result(session->engine, rows, failure, &count, &expires);
     if (error == OK && count == 0)
         error = failure_set(failure, ERR_STALE, "none of these deliveries is current");
     if (error != OK) {

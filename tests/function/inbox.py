@@ -369,9 +369,10 @@ def test_nack(db):
     first, second = db.twice(tap, "nack", lambda: db.nack(one, delay_ms=0))
     tap.equal(
         (first[0]["state"], first[0]["attempt"], first[0]["bell"]),
-        ("ready", 1, None),
-        "a refusal counts an attempt",
+        ("ready", 1, "here/w1"),
+        "a refusal counts an attempt, and who waits for the handing over is rung",
     )
+    tap.equal("delivered" in db.workflow("alice:m1")["events"], True, "which it says, too")
     tap.equal(second, [], "once: the delivery is no longer the current one")
     [last] = [d for d in db.claim() if d["message_id"] == "m1"]
     first, second = db.twice(tap, "the last nack", lambda: db.nack(last, reason="never again"))
@@ -432,7 +433,8 @@ def test_retry_unhanded(db):
 
 
 def test_extend(db):
-    db.commit(message("x1"), message("x2"))
+    db.commit(message("x1", waiter="w1"), message("x2"))
+    db.register("w1", kind="http")
     one, two = db.claim(lease_ms=1000)
     db.ack(two)
 
@@ -452,6 +454,9 @@ def test_extend(db):
     db.run("update openclaw.inbox set due_at = openclaw.now_ms() + 60000 where state = 'leased'")
     tap.equal(db.call("inbox_expire_leases")[0]["retried"], 0, "so that its lease does not end")
     tap.equal(db.inbox("alice:x1")["handed"], True, "who extends was handed it")
+    tap.equal(rows[0]["bell"], "here/w1", "who waits for that is rung")
+    tap.equal("delivered" in db.workflow("alice:x1")["events"], True, "and the log says it")
+    tap.equal(extend("bob")[0]["bell"], None, "once")
 
 
 def test_backoff(db):

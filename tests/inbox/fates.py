@@ -157,6 +157,58 @@ def noted(stage):
         stage.post("/workflows/alice:n2/cancel", "root", {})
 
 
+def note_lost(stage):
+    """Whoever handed it over died before it noted that: the recipient's word is as good."""
+
+    def claim():
+        """What a responder has done when it dies behind its answer."""
+        return stage.value(
+            "select delivery_id from openclaw.inbox_claim('bob', 'http:bob', null, null, 1, 30000)"
+        )
+
+    def keys(key):
+        events = stage.get(f"/workflows/alice:{key}/events", "alice").json()["events"]
+        return sorted({e["key"] for e in events})
+
+    def by_http(verb, delivery, **more):
+        answer = stage.post(f"/agents/bob/inbox/{verb}", "bob", {"deliveryId": delivery, **more})
+        assert answer.status == 200, answer.body
+
+    with stage.connect("alice") as alice, stage.connect("bob") as other:
+
+        def by_session(verb, delivery, **more):
+            other.call(f"inbox.{verb}", {"deliveryId": delivery, **more})
+
+        for face, say in (("http", by_http), ("session", by_session)):
+            for verb, more in (
+                ("extend", {"leaseMs": 60000}),
+                ("nack", {"delayMs": 60000}),
+                ("nack", {"requeue": False}),
+            ):
+                key = f"lost-{face}-{verb}-{len(more)}-{'requeue' in more}"
+                alice.request(
+                    "agent.send",
+                    {"sessionKey": "bob", "message": "?", "idempotencyKey": key,
+                     "waitFor": "delivered", "timeout": 60},
+                    key,
+                )  # fmt: skip
+                tap.equal(alice.answer(key)["status"], "accepted", f"{key}: somebody waits for the delivery")
+                say(verb, claim(), **more)
+                dead = "requeue" in more
+                tap.equal(
+                    keys(key),
+                    ["accepted", "dead", "delivered"] if dead else ["accepted", "delivered"],
+                    "it is on record",
+                )
+                tap.equal(
+                    alice.answer(key, timeout=30)["status"],
+                    "failed" if dead else "delivered",
+                    "and who waits is told the truth",
+                )
+                tap.equal(stage.inbox(f"alice:{key}")["attempt"], "1", "one attempt has counted")
+                stage.post(f"/workflows/alice:{key}/cancel", "root", {})
+
+
 def many(stage):
     """More than a session remembers: the latest are told of, each once; nothing breaks."""
     total = 400
@@ -308,6 +360,7 @@ with Stage(RETRY_BASE_MS=20, RETRY_MAX_MS=50, MAX_ATTEMPTS=2) as stage:
     told(stage)
     waited(stage)
     noted(stage)
+    note_lost(stage)
     many(stage)
     dead_by_lease(stage)
     asks(stage)

@@ -30,7 +30,7 @@ void cors_add_preflight(struct http_context *context, const char *methods)
         return;
     response_header(context->response, "Access-Control-Allow-Methods", text_of(methods));
     response_header(context->response, "Access-Control-Allow-Headers",
-                    TEXT_LITERAL("Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, "
-                                 "X-Request-Id, traceparent"));
+                    TEXT_LITERAL("Authorization, Content-Type, Idempotency-Key, If-Match, "
+                                 "If-None-Match, Prefer, X-Request-Id, traceparent"));
     response_header(context->response, "Access-Control-Max-Age", TEXT_LITERAL("600"));
 }

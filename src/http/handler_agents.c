@@ -4,15 +4,13 @@
  */
 #include "http/handler.h"
 
-#include <string.h>
-
 #include "db/statement.h"
+#include "http/etag.h"
 #include "workflow/agent_rules.h"
 
-#define LIST_DEFAULT   100
-#define LIST_MAX       500
-#define MATCHES_MAX    16
-#define VERSION_UNLIKE (-1) /* of an entity tag that none of ours is */
+#define LIST_DEFAULT 100
+#define LIST_MAX     500
+#define MATCHES_MAX  16
 
 /* Columns of agent_page.sql. */
 enum {
@@ -160,9 +158,8 @@ enum error handler_agent_answer(struct http_context *context, struct text id, in
     if (db_rows_count(rows) == 0)
         return no_such(context);
     agent = agent_document(context, rows, 0);
-    response_header(context->response, "ETag",
-                    text_of(arena_printf(context->arena, "\"%lld\"",
-                                         (long long)db_int(rows, 0, AGENT_VERSION))));
+    response_etag(context->response,
+                  etag_new(context->arena, db_int(rows, 0, AGENT_VERSION), agent));
     error = db_rows_error(rows, &context->failure);
     if (error == OK)
         response_json(context->response, status, agent);
@@ -180,51 +177,32 @@ enum error handle_agent_get(struct http_context *context)
 
 /* ---- changing -------------------------------------------------------------------------------- */
 
-/* One entity tag at the start of *rest (RFC 9110, 8.8.3); its version, or VERSION_UNLIKE: weak ones
- * never match here (13.1.1). */
-static enum error next_tag(struct http_context *context, struct text *rest, int64_t *ret_version)
-{
-    bool weak = rest->len >= 2 && rest->data[0] == 'W' && rest->data[1] == '/';
-    struct text tag = weak ? (struct text){rest->data + 2, rest->len - 2} : *rest;
-    const char *end =
-        tag.len >= 2 && tag.data[0] == '"' ? memchr(tag.data + 1, '"', tag.len - 1) : NULL;
-    struct text inside;
-
-    if (end == NULL)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                           "If-Match takes the ETag of an answer, with its quotes, or *");
-    inside = (struct text){tag.data + 1, (size_t)(end - tag.data - 1)};
-    if (weak || text_int64(inside, 1, INT64_MAX, ret_version) != OK)
-        *ret_version = VERSION_UNLIKE;
-    *rest = (struct text){end + 1, tag.len - (size_t)(end + 1 - tag.data)};
-    return OK;
-}
-
-/* Adds the versions of If-Match to the call; null: any will do. */
+/* Adds the versions of If-Match to the call; null: any will do. Weak ones never match here
+ * (RFC 9110, 13.1.1). */
 static enum error add_match(struct http_context *context, struct db_call *call)
 {
     struct text rest = context->request->if_match;
     int64_t versions[MATCHES_MAX];
     size_t count = 0;
+    struct text tag;
+    bool weak;
 
+    if (context->request->if_none_match.data != NULL)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "If-None-Match is for GET and HEAD; a change takes If-Match");
     if (rest.data == NULL || text_is(rest, "*")) {
         db_add_null(call);
         return OK;
     }
-    for (;;) {
-        enum error error;
-
-        while (rest.len > 0 && memchr(" \t,", rest.data[0], 3) != NULL)
-            rest = (struct text){rest.data + 1, rest.len - 1};
-        if (rest.len == 0 && count > 0)
-            break;
+    while (etag_next(&rest, &tag, &weak)) {
         if (count == MATCHES_MAX)
             return failure_set(&context->failure, ERR_INVALID_REQUEST,
                                "If-Match takes %d entity tags", MATCHES_MAX);
-        error = next_tag(context, &rest, &versions[count++]);
-        if (error != OK)
-            return error;
+        versions[count++] = weak ? ETAG_VERSION_UNLIKE : etag_version(tag);
     }
+    if (rest.len > 0 || count == 0)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "If-Match takes the ETag of an answer, with its quotes, or *");
     db_add_ints(call, versions, count);
     return OK;
 }

@@ -288,6 +288,7 @@ static enum error parse_headers(struct http_request *request, http_variable_func
         {"HTTP_IDEMPOTENCY_KEY", "Idempotency-Key", &request->idempotency_key},
         {"HTTP_PREFER", "Prefer", &prefer},
         {"HTTP_IF_MATCH", "If-Match", &request->if_match},
+        {"HTTP_IF_NONE_MATCH", "If-None-Match", &request->if_none_match},
         {"HTTP_ORIGIN", "Origin", &request->origin},
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD", "Access-Control-Request-Method",
          &request->access_control_request_method},

@@ -46,7 +46,7 @@ struct http_request {
     struct http_query query[HTTP_QUERY_MAX]; /* decoded, no name twice */
     unsigned query_count;
     struct text host, content_type, authorization, idempotency_key; /* absent where not sent */
-    struct text if_match, origin, access_control_request_method;
+    struct text if_match, if_none_match, origin, access_control_request_method;
     struct text remote_address;
     bool is_secure;          /* the web server took it over TLS */
     struct text id;          /* X-Request-Id where it was sane, else a fresh one */

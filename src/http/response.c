@@ -13,6 +13,7 @@ static const struct {
     {201, "Created"},
     {202, "Accepted"},
     {204, "No Content"},
+    {304, "Not Modified"},
     {400, "Bad Request"},
     {401, "Unauthorized"},
     {403, "Forbidden"},
@@ -58,6 +59,12 @@ void response_header(struct http_response *response, const char *name, struct te
     response->headers[response->header_count].name = name;
     response->headers[response->header_count].value = value;
     response->header_count++;
+}
+
+void response_etag(struct http_response *response, struct text etag)
+{
+    response->etag = etag;
+    response_header(response, "ETag", etag);
 }
 
 void response_json(struct http_response *response, int status, const struct document *document)

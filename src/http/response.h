@@ -22,6 +22,7 @@ struct http_response {
         struct text value;
     } headers[HTTP_RESPONSE_HEADERS_MAX];
     unsigned header_count;
+    struct text etag;         /* among the headers, too; absent: it has none */
     const char *content_type; /* NULL: no body */
     struct text body;
     /* Called when all bytes have been taken by the web server; NULL: nothing to do then. */
@@ -34,6 +35,8 @@ void response_init(struct http_response *response, struct arena *arena);
 /* A value with a control character, or one header too many, is left out: no id that somebody chose
  * can end a header. */
 void response_header(struct http_response *response, const char *name, struct text value);
+/* The ETag of what it represents: GET then heeds If-None-Match. */
+void response_etag(struct http_response *response, struct text etag);
 void response_json(struct http_response *response, int status, const struct document *document);
 
 /* RFC 9457 from the error table: type, title, status, detail, code, error. What happened inside

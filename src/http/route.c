@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "http/authenticate.h"
 #include "http/cors.h"
+#include "http/etag.h"
 #include "http/handler.h"
 #include "http/metrics.h"
 
@@ -249,6 +250,20 @@ static enum error take_body(struct http_context *context, const struct http_rout
     return OK;
 }
 
+/* Whoever has it already is told so (RFC 9110, 13.1.2 and 15.4.5). */
+static void heed_if_none_match(struct http_context *context)
+{
+    struct http_response *response = context->response;
+
+    if (!(context->request->method & (HTTP_GET | HTTP_HEAD)) || response->status != 200 ||
+        response->etag.data == NULL ||
+        !etag_is_known(context->request->if_none_match, response->etag))
+        return;
+    response->status = 304;
+    response->content_type = NULL;
+    response->body = TEXT_LITERAL("");
+}
+
 static enum error serve(struct http_context *context, enum error parsed, http_body_function *read,
                         void *read_context, const struct http_route **ret_route)
 {
@@ -267,6 +282,8 @@ static enum error serve(struct http_context *context, enum error parsed, http_bo
         error = take_body(context, route, read, read_context);
     if (error == OK)
         error = route->handler(context);
+    if (error == OK)
+        heed_if_none_match(context);
     return error;
 }
 

@@ -170,6 +170,20 @@ def check_too_large(tap, stack):
     tap.ok("web server" not in answer.get("error", ""), "and says so itself", answer)
 
 
+def check_not_modified(tap, stack):
+    """An answer without a body is one, and keeps its ETag."""
+    lines = [
+        "GET /agents/bob HTTP/1.1",
+        f"Host: {stack.url.removeprefix('http://')}",
+        f"Authorization: Bearer {stack.tokens['bob']}",
+    ]
+    status, headers, _ = ask(stack, *lines)
+    tag = headers.get("etag", "")
+    tap.ok(status == 200 and tag, "an agent has an ETag", (status, headers))
+    status, headers, body = ask(stack, *lines, f"If-None-Match: {tag}")
+    tap.equal((status, headers.get("etag"), body), (304, tag, b""), "who has it is told so")
+
+
 def check_own_answers(tap, stack):
     host = f"Host: {stack.url.removeprefix('http://')}"
     check_problem(
@@ -369,6 +383,7 @@ def main():
         with Stack(environment=tls) as stack:
             check_tls(tap, stack, port, certificate)
             check_too_large(tap, stack)
+            check_not_modified(tap, stack)
             check_own_answers(tap, stack)
             for service in ("keeper", "http", "websocketd"):
                 stack.stop_service(service)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The registry of agents over HTTP: reading, changing with If-Match, ending."""
+"""The registry of agents over HTTP: reading, once more with If-None-Match, changing with If-Match, ending."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def reading(http, alice, root):
     answer = http.get("/agents/alice", token=root)
     body = answer.json()
     tap.equal((answer.status, body["agentId"], body["status"]), (200, "alice", "active"), "an agent")
-    tap.equal(answer.headers["etag"], f'"{body["version"]}"', "its ETag is its version")
+    tap.ok(answer.headers["etag"].startswith(f'"{body["version"]}.'), "its ETag begins with its version")
     for name in ("name", "persona", "model", "userId", "sessionKey", "inboxLimit", "allowFrom",
                  "heartbeat", "nextHeartbeatAt", "paused"):
         tap.equal(body[name], None, f"{name} is not set")
@@ -35,6 +35,41 @@ def reading(http, alice, root):
     tap.equal(http.get("/agents/alice", token=alice).status, 200, "an agent sees itself")
     for path in ("/agents/bob", "/agents/nobody", "/agents/a%20b", "/agents/bob/heartbeats"):
         tap.equal(code_of(http.get(path, token=alice)), (404, "NOT_FOUND"), f"and nobody else: {path}")
+
+
+def reading_again(gateway, http, root):
+    """RFC 9110, 13.1.2: whoever has it already gets no body."""
+    gateway.agent("ines")
+    tag = http.get("/agents/ines", token=root).headers["etag"]
+    for method in ("GET", "HEAD"):
+        for known in (tag, f"W/{tag}", "*", f'"77", W/"x" ,{tag}'):
+            answer = http.send(method, "/agents/ines", headers={"If-None-Match": known}, token=root)
+            tap.equal(
+                (answer.status, answer.body, answer.headers.get("etag"), answer.headers.get("content-type")),
+                (304, b"", tag, None),
+                f"{method}, If-None-Match {known.replace(tag, 'ETAG')}: not modified",
+            )
+    version = tag.partition(".")[0] + '"'
+    for other in ('"77"', version, tag[:-1], tag[1:-1], "", f"x {tag}", '"'):
+        answer = http.get("/agents/ines", headers={"If-None-Match": other}, token=root)
+        tap.equal((answer.status, answer.json()["agentId"]), (200, "ines"),
+                  f"If-None-Match {other.replace(tag, 'ETAG')!r}: the whole")
+    answer = http.get("/agents/nobody", headers={"If-None-Match": "*"}, token=root)
+    tap.equal(code_of(answer), (404, "NOT_FOUND"), "what is not there is not unmodified")
+    answer = http.get("/agents/ines", headers={"If-None-Match": tag})
+    tap.equal(code_of(answer), (401, "UNAUTHORIZED"), "nor is it told to somebody without a token")
+    answer = http.get("/agents", headers={"If-None-Match": "*"}, token=root)
+    tap.equal(answer.status, 200, "a list has no ETag")
+    gateway.execute("update openclaw.credential set revoked_at = 1 where principal_id = 'ines'")
+    answer = http.get("/agents/ines", headers={"If-None-Match": tag}, token=root)
+    tap.equal((answer.status, answer.json()["credentials"]), (200, 0), "what nobody edits counts, too")
+    answer = patch(http, "ines", {"name": "Ines"}, root, tag)
+    tap.equal(answer.status, 200, "though not for If-Match, where nobody has edited it since")
+    tap.equal(patch(http, "ines", {"name": "I."}, root, '"2"').status, 200, "which takes a bare version, too")
+    for headers in ({"If-None-Match": tag}, {"If-None-Match": "*", "If-Match": "*"}):
+        answer = http.send("DELETE", "/agents/ines", headers=headers, token=root)
+        tap.equal(code_of(answer), (400, "INVALID_REQUEST"), f"a change does not pass over {headers}")
+    http.send("DELETE", "/agents/ines", token=root)
 
 
 def listing(gateway, http, alice, root):
@@ -163,6 +198,7 @@ def main():
         alice, bob, root = gateway.agent("alice"), gateway.agent("bob"), gateway.operator("root")
         with Responder(gateway.cluster, {"HTTP_THREADS": 8}) as http:
             reading(http, alice, root)
+            reading_again(gateway, http, root)
             listing(gateway, http, alice, root)
             changing(gateway, http, alice, root)
             refused(http, alice, root)

@@ -88,7 +88,9 @@ def provisioning(gateway, http, root):
 
     answer = http.post("/agents", {"agentId": "emil", "name": "Emil"}, {"Idempotency-Key": "e1"}, token=root)
     tap.equal((answer.status, answer.json()["name"]), (201, "Emil"), "POST /agents makes one")
-    tap.equal((answer.headers["location"], answer.headers["etag"]), ("/agents/emil", '"2"'), "and says where")
+    tap.equal(
+        (answer.headers["location"], answer.headers["etag"].partition(".")[0]), ("/agents/emil", '"2'), "and says where"
+    )
     again = http.post("/agents", {"agentId": "emil", "name": "Emil"}, {"Idempotency-Key": "e1"}, token=root)
     tap.equal((again.status, again.headers.get("idempotency-replayed")), (201, "true"), "once for one key")
     answer = http.post("/agents", {"agentId": "emil", "name": "Eve"}, {"Idempotency-Key": "e1"}, token=root)

@@ -3,7 +3,7 @@
 -- and set openclaw.writer so that this trigger is not even called. What the agent does not take, or has
 -- no room for, is refused here as it is anywhere: the client's send fails. In an allow-list these
 -- clients are called dbos.
--- Locks: the advisory lock of an inbox that is nearly full.
+-- Locks: the inbox's advisory lock and inbox_bound, as inbox_room says.
 create or replace function openclaw.inbox_feed()
 returns trigger
 language plpgsql
@@ -28,7 +28,8 @@ begin
       v_agent.inbox_limit,
       (select value::bigint from openclaw.setting where name = 'inbox_limit'),
       10000
-    )
+    ),
+    1
   ) < 1 then
     raise exception 'the inbox of the agent % is full', v_agent.agent_id
       using errcode = 'OC008';

@@ -27,7 +27,7 @@
 --   refused      a start, or a send; reason is the code of the error
 --
 -- Called twice with the same tokens it does once what it does.
--- Locks: the advisory locks of inboxes that are nearly full, in the order of agents; workflow_status
+-- Locks: the advisory locks of inboxes, as inbox_room says, and inbox_bound; workflow_status
 -- in the order of ids; then the mailboxes' rows (key share), then inserts.
 create or replace function openclaw.workflow_commit(
   p_executor text,
@@ -94,6 +94,7 @@ declare
   v_live integer[] := '{}';
   v_refused integer[] := '{}';
   v_reasons text[] := '{}';
+  v_reason text;
   v_repeated integer[] := '{}';
   v_sent_seq bigint[] := '{}';
   v_missing text;
@@ -109,7 +110,30 @@ begin
     end loop;
   end if;
 
-  if cardinality(p_send_of) > 0 then
+  if cardinality(p_send_of) = 1 then
+    v_reason := (
+      select
+        case
+          when a.agent_id is null then 'UNKNOWN_RECIPIENT'
+          when p_send_from[1] <> all (a.allow_from) then 'FORBIDDEN'
+          when openclaw.inbox_room(a.agent_id, coalesce(a.inbox_limit, p_inbox_limit), 1) < 1 then 'INBOX_FULL'
+        end
+      from (select) one
+      left join openclaw.agent a on a.agent_id = p_send_to[1]
+    );
+    if v_reason is not null then
+      v_refused := p_send_of;
+      v_reasons := array[v_reason];
+    end if;
+  elsif cardinality(p_send_of) > 1 then
+    with asked as materialized (
+      select
+        array_agg(o.agent_id) as agents,
+        array_agg(coalesce(o.inbox_limit, p_inbox_limit)) as limits,
+        array_agg(w.wanted) as wanted
+      from (select t.agent_id, count(*) as wanted from unnest(p_send_to) as t (agent_id) group by 1) w
+      join openclaw.agent o using (agent_id)
+    )
     select coalesce(array_agg(r.of_ord), '{}'), coalesce(array_agg(r.reason), '{}')
     into v_refused, v_reasons
     from (
@@ -118,21 +142,16 @@ begin
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
           when a.allow_from is not null and s.sender <> all (a.allow_from) then 'FORBIDDEN'
-          when a.room < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
+          when g.room < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
         end as reason
       from unnest(p_send_of, p_send_to, p_send_from)
         with ordinality as s (of_ord, agent_id, sender, ord)
+      left join openclaw.agent a on a.agent_id = s.agent_id
       left join (
-        select
-          g.agent_id, g.allow_from,
-          openclaw.inbox_room(g.agent_id, coalesce(g.inbox_limit, p_inbox_limit)) as room
-        from (
-          select agent_id, allow_from, inbox_limit
-          from openclaw.agent
-          where agent_id = any (p_send_to)
-          order by agent_id
-        ) g
-      ) a on a.agent_id = s.agent_id
+        select x.agent_id, x.room
+        from asked
+        cross join lateral openclaw.inbox_rooms(asked.agents, asked.limits, asked.wanted) x
+      ) g on g.agent_id = s.agent_id
     ) r
     where r.reason is not null;
   end if;

@@ -13,7 +13,7 @@
 --   unknown    there is no such dead letter, or none that the caller may see
 --
 -- Called twice with the same ids it does once what it does.
--- Locks: the advisory locks of inboxes that are nearly full, in the order of agents; workflow_status
+-- Locks: the advisory locks of inboxes and inbox_bound, as inbox_room says; workflow_status
 -- in the order of ids; inbox in the order of inbox_seq; notifications; then inserts.
 create or replace function openclaw.dead_letter_redrive(
   p_app text,
@@ -73,13 +73,21 @@ begin
         a.room < row_number() over (partition by i.agent_id order by i.inbox_seq) as is_full
       from openclaw.inbox i
       join (
-        select g.agent_id, openclaw.inbox_room(g.agent_id, coalesce(g.inbox_limit, p_inbox_limit)) as room
+        select x.agent_id, x.room
         from (
-          select agent_id, inbox_limit
-          from openclaw.agent
-          where agent_id in (select d.agent_id from openclaw.inbox d where d.inbox_seq = any (v_seq))
-          order by agent_id
-        ) g
+          select
+            array_agg(o.agent_id) as agents,
+            array_agg(coalesce(o.inbox_limit, p_inbox_limit)) as limits,
+            array_agg(w.wanted) as wanted
+          from (
+            select d.agent_id, count(*) as wanted
+            from openclaw.inbox d
+            where d.inbox_seq = any (v_seq)
+            group by d.agent_id
+          ) w
+          join openclaw.agent o using (agent_id)
+        ) asked
+        cross join lateral openclaw.inbox_rooms(asked.agents, asked.limits, asked.wanted) x
       ) a on a.agent_id = i.agent_id
       where i.inbox_seq = any (v_seq)
     ) r

@@ -42,7 +42,7 @@ select
   )
 """
 CLEAR = """
-truncate openclaw.inbox, openclaw.subscription, openclaw.inbox_depth;
+truncate openclaw.inbox, openclaw.subscription, openclaw.inbox_bound, openclaw.inbox_depth;
 delete from dbos_system.workflow_status where name <> 'agent';
 delete from dbos_system.notifications;
 delete from dbos_system.operation_outputs;

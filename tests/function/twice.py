@@ -522,6 +522,7 @@ MORE_TABLES = (
     "openclaw.credential",
     "openclaw.ended_carrier",
     "openclaw.heartbeat",
+    "openclaw.inbox_bound",
     "openclaw.inbox_depth",
     "openclaw.schedule",
     "openclaw.ticket",

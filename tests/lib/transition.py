@@ -359,7 +359,7 @@ class Connection:
     def clear(self):
         """No messages, workflows or executors; the agents and their mailboxes stay."""
         self.run(
-            "truncate openclaw.inbox, openclaw.subscription, openclaw.inbox_depth;"
+            "truncate openclaw.inbox, openclaw.subscription, openclaw.inbox_bound, openclaw.inbox_depth;"
             " delete from openclaw.executor;"
             " delete from dbos_system.workflow_status where name <> 'agent';"
             " delete from dbos_system.notifications; delete from dbos_system.operation_outputs;"

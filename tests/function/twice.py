@@ -30,6 +30,7 @@ OTHERS = {
     "agent_pause_document": "reads",
     "scopes_of": "reads",
     "metrics": "reads",
+    "metric_attempts": "reads",
     "metric_fold": "tests/gateway/metrics.py",
     "inbox_overdue": "reads",
     "presence_changes": "reads",

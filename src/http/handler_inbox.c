@@ -153,27 +153,35 @@ enum error handle_inbox_pull(struct http_context *context)
 /* ---- ack, nack, extend
  * ---------------------------------------------------------------------------- */
 
+static enum error not_ids(struct http_context *context)
+{
+    return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                       "send deliveryIds, an array of 1 to %d strings of %d bytes at most",
+                       INBOX_ACK_MAX, DELIVERY_ID_MAX);
+}
+
 /* The delivery ids of the body: `deliveryIds`, or one `deliveryId`. */
 static enum error delivery_ids(struct http_context *context, struct text **ret_ids,
                                size_t *ret_count)
 {
     const struct document *list = document_get(context->body, "deliveryIds");
-    const struct document *one = document_get(context->body, "deliveryId");
-    size_t count = document_kind(list) == DOCUMENT_ARRAY ? document_count(list) : 0;
-    struct text *ids;
+    bool several = document_kind(list) > DOCUMENT_NULL;
+    struct text one, *ids;
+    size_t count;
+    enum error error = body_text(context, context->body, "deliveryId", &one);
 
-    if (document_kind(one) == DOCUMENT_STRING && document_kind(list) == DOCUMENT_ABSENT)
-        count = 1;
+    if (error != OK)
+        return error;
+    if (several && document_kind(list) != DOCUMENT_ARRAY)
+        return not_ids(context);
+    count = several ? document_count(list) : one.data != NULL;
     if (count == 0 || count > INBOX_ACK_MAX)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                           "send deliveryIds, an array of 1 to %d strings", INBOX_ACK_MAX);
+        return not_ids(context);
     ids = arena_array(context->arena, count, sizeof(*ids));
     for (size_t i = 0; i < count; i++) {
-        ids[i] =
-            document_string(document_kind(list) == DOCUMENT_ARRAY ? document_at(list, i) : one);
+        ids[i] = several ? document_string(document_at(list, i)) : one;
         if (ids[i].data == NULL || ids[i].len > DELIVERY_ID_MAX)
-            return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                               "a delivery id is a string of %d bytes at most", DELIVERY_ID_MAX);
+            return not_ids(context);
     }
     *ret_ids = ids;
     *ret_count = count;
@@ -240,7 +248,7 @@ static enum error nack_from_body(struct http_context *context, struct text *ret_
     if (*ret_delay_ms < -1 || *ret_delay_ms > context->server->options->message_ttl_ms)
         return failure_set(&context->failure, ERR_INVALID_REQUEST, "delayMs must be from 0 to %lld",
                            (long long)context->server->options->message_ttl_ms);
-    if (document_kind(requeue) != DOCUMENT_ABSENT && document_kind(requeue) != DOCUMENT_BOOL)
+    if (document_kind(requeue) > DOCUMENT_NULL && document_kind(requeue) != DOCUMENT_BOOL)
         return failure_set(&context->failure, ERR_INVALID_REQUEST, "requeue must be true or false");
     *ret_requeue = document_bool(requeue, true);
     return OK;

@@ -31,6 +31,16 @@ static enum error read_body(struct http_context *context, struct manage *manage)
     return error;
 }
 
+static enum error read_children(struct http_context *context, bool *ret_children)
+{
+    struct text value = request_query(context->request, "children");
+
+    if (value.data != NULL && !text_is(value, "0") && !text_is(value, "1"))
+        return failure_set(&context->failure, ERR_INVALID_REQUEST, "children must be 0 or 1");
+    *ret_children = text_is(value, "1");
+    return OK;
+}
+
 enum error handle_workflow_manage(struct http_context *context)
 {
     struct http_request *request = context->request;
@@ -43,7 +53,6 @@ enum error handle_workflow_manage(struct http_context *context)
         .new_id = request_query(request, "newId"),
         .version = request_query(request, "version"),
         .queue = request_query(request, "queue"),
-        .children = text_is(request_query(request, "children"), "1"),
     };
     struct document *answer;
     struct db_rows *rows;
@@ -51,6 +60,8 @@ enum error handle_workflow_manage(struct http_context *context)
     enum error error =
         request_query_int(request, "step", 0, STEP_MAX, 0, &context->failure, &manage.step);
 
+    if (error == OK)
+        error = read_children(context, &manage.children);
     if (error == OK && context->body != NULL)
         error = read_body(context, &manage);
     if (error != OK)

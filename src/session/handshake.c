@@ -75,7 +75,8 @@ static const struct refusal_row {
 /* ---- refusing ------------------------------------------------------------------------------- */
 
 /* Answers and ends the request, and ends the connection. */
-static void refuse(struct session *session, struct request *request, enum refusal refusal)
+static void refuse_because(struct session *session, struct request *request, enum refusal refusal,
+                           const char *message)
 {
     struct document *details = NULL;
     bool later = refusal == REFUSED_STARTUP;
@@ -92,12 +93,23 @@ static void refuse(struct session *session, struct request *request, enum refusa
     }
     if (session->refuses == NULL)
         credentials_log(session, refusals[refusal].log, refusals[refusal].failed);
-    frame_refusal(session, request, refusals[refusal].code, refusals[refusal].message, details,
+    frame_refusal(session, request, refusals[refusal].code, message, details,
                   later                        ? clock_jitter_ms(1000)
                   : refusal == REFUSED_LIMITED ? session->refused_wait_ms
                                                : -1);
     request_end(session, request);
     session_end(session, later ? "the database is away" : "not authenticated", STOP_GRACE_MS);
+}
+
+static void refuse(struct session *session, struct request *request, enum refusal refusal)
+{
+    const char *wrong = refusal == REFUSED_PARAMS
+                            ? members_check(request->arena, request->params, members_connect)
+                            : NULL;
+
+    refuse_because(session, request, refusal,
+                   wrong != NULL ? arena_printf(request->arena, "invalid connect params: %s", wrong)
+                                 : refusals[refusal].message);
 }
 
 /* Before anything is read there is no request to answer: the first one is told, under its own id.
@@ -200,7 +212,8 @@ static enum refusal read_connect(struct session *session, struct document *param
     struct document *auth = document_get(params, "auth");
     struct text token;
 
-    if (document_kind(min) != DOCUMENT_INT || document_kind(max) != DOCUMENT_INT ||
+    if (members_check(session->life, params, members_connect) != NULL ||
+        document_kind(min) != DOCUMENT_INT || document_kind(max) != DOCUMENT_INT ||
         !read_client(session, document_get(params, "client")))
         return REFUSED_PARAMS;
     if (document_int(max, 0) < PROTOCOL_MIN || document_int(min, 0) > PROTOCOL_MAX ||

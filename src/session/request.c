@@ -5,44 +5,44 @@
 
 /* Every method there is. The order is that of features.methods. */
 const struct method methods[] = {
-    {"connect", method_connect, 0, METHOD_CONNECTS},
-    {"ping", method_ping, 0, 0},
-    {"health", method_health, 0, 0},
-    {"status", method_status, 0, 0},
-    {"system-presence", method_presence, 0, 0},
-    {"config.get", method_config_get, 0, 0},
-    {"agents.list", method_agents_list, 0, 0},
-    {"sessions.list", method_sessions_list, 0, 0},
-    {"agent.send", method_agent_send, SCOPE_SEND, 0},
-    {"agent", method_agent, SCOPE_SEND, 0},
-    {"agent.wait", method_agent_wait, SCOPE_SEND, 0},
-    {"send", method_send, SCOPE_SEND, 0},
-    {"chat.send", method_chat_send, SCOPE_SEND, 0},
-    {"sessions.send", method_sessions_send, SCOPE_SEND, 0},
-    {"inbox.subscribe", method_inbox_subscribe, SCOPE_INBOX, 0},
-    {"inbox.unsubscribe", method_inbox_unsubscribe, SCOPE_INBOX, 0},
-    {"inbox.ack", method_inbox_ack, SCOPE_INBOX, 0},
-    {"inbox.nack", method_inbox_nack, SCOPE_INBOX, 0},
-    {"inbox.extend", method_inbox_extend, SCOPE_INBOX, 0},
-    {"inbox.pull", method_inbox_pull, SCOPE_INBOX, 0},
-    {"inbox.stats", method_inbox_stats, SCOPE_INBOX, 0},
-    {"inbox.dead.list", method_dead_list, 0, 0},
-    {"inbox.dead.show", method_dead_show, 0, 0},
-    {"inbox.redrive", method_redrive, 0, 0},
-    {"inbox.purge", method_purge, 0, 0},
-    {"workflow.status", method_workflow_status, SCOPE_WORKFLOWS_READ, 0},
-    {"workflow.list", method_workflow_list, SCOPE_WORKFLOWS_READ, 0},
-    {"workflow.events", method_workflow_events, SCOPE_WORKFLOWS_READ, 0},
-    {"workflow.cancel", method_workflow_cancel, SCOPE_WORKFLOWS_WRITE, 0},
-    {"workflow.resume", method_workflow_resume, SCOPE_WORKFLOWS_WRITE, 0},
-    {"workflow.fork", method_workflow_fork, SCOPE_WORKFLOWS_WRITE, 0},
-    {"workflow.restart", method_workflow_restart, SCOPE_WORKFLOWS_WRITE, 0},
-    {"workflow.rewind", method_workflow_rewind, SCOPE_WORKFLOWS_WRITE, 0},
-    {"workflow.delete", method_workflow_delete, SCOPE_WORKFLOWS_WRITE, 0},
-    {NULL, NULL, 0, 0},
+    {"connect", method_connect, 0, METHOD_CONNECTS, NULL},
+    {"ping", method_ping, 0, 0, NULL},
+    {"health", method_health, 0, 0, NULL},
+    {"status", method_status, 0, 0, NULL},
+    {"system-presence", method_presence, 0, 0, NULL},
+    {"config.get", method_config_get, 0, 0, NULL},
+    {"agents.list", method_agents_list, 0, 0, NULL},
+    {"sessions.list", method_sessions_list, 0, 0, NULL},
+    {"agent.send", method_agent_send, SCOPE_SEND, 0, members_send},
+    {"agent", method_agent, SCOPE_SEND, 0, members_send},
+    {"agent.wait", method_agent_wait, SCOPE_SEND, 0, members_workflow},
+    {"send", method_send, SCOPE_SEND, 0, members_send},
+    {"chat.send", method_chat_send, SCOPE_SEND, 0, members_send},
+    {"sessions.send", method_sessions_send, SCOPE_SEND, 0, members_send},
+    {"inbox.subscribe", method_inbox_subscribe, SCOPE_INBOX, 0, members_inbox},
+    {"inbox.unsubscribe", method_inbox_unsubscribe, SCOPE_INBOX, 0, members_inbox},
+    {"inbox.ack", method_inbox_ack, SCOPE_INBOX, 0, members_inbox},
+    {"inbox.nack", method_inbox_nack, SCOPE_INBOX, 0, members_inbox},
+    {"inbox.extend", method_inbox_extend, SCOPE_INBOX, 0, members_inbox},
+    {"inbox.pull", method_inbox_pull, SCOPE_INBOX, 0, members_inbox},
+    {"inbox.stats", method_inbox_stats, SCOPE_INBOX, 0, members_inbox},
+    {"inbox.dead.list", method_dead_list, 0, 0, members_dead_letters},
+    {"inbox.dead.show", method_dead_show, 0, 0, members_dead_letters},
+    {"inbox.redrive", method_redrive, 0, 0, members_dead_letters},
+    {"inbox.purge", method_purge, 0, 0, members_dead_letters},
+    {"workflow.status", method_workflow_status, SCOPE_WORKFLOWS_READ, 0, members_workflow},
+    {"workflow.list", method_workflow_list, SCOPE_WORKFLOWS_READ, 0, members_workflow},
+    {"workflow.events", method_workflow_events, SCOPE_WORKFLOWS_READ, 0, members_workflow},
+    {"workflow.cancel", method_workflow_cancel, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
+    {"workflow.resume", method_workflow_resume, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
+    {"workflow.fork", method_workflow_fork, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
+    {"workflow.restart", method_workflow_restart, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
+    {"workflow.rewind", method_workflow_rewind, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
+    {"workflow.delete", method_workflow_delete, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
+    {NULL, NULL, 0, 0, NULL},
 };
 
-static const struct method unknown_method = {"", NULL, 0, 0};
+static const struct method unknown_method = {"", NULL, 0, 0, NULL};
 
 static const struct method *method_find(struct text name)
 {
@@ -211,6 +211,7 @@ static void refuse(struct session *session, struct request *request, enum error 
 void request_dispatch(struct session *session, struct request *request)
 {
     const struct method *method = request->method;
+    const char *wrong;
 
     if (method == &unknown_method) {
         struct text name = document_get_string(request->state, "method");
@@ -219,14 +220,23 @@ void request_dispatch(struct session *session, struct request *request)
         return;
     }
     session->bad_frames = 0;
-    if (too_many(session))
+    if (too_many(session)) {
         refuse(session, request, ERR_OVERLOADED, "too many requests wait for an answer");
-    else if (method == NULL)
-        sending_bare(session, request);
-    else if (method->scope != 0 && !principal_may(&session->principal, (enum scope)method->scope))
+        return;
+    }
+    if (method != NULL && method->scope != 0 &&
+        !principal_may(&session->principal, (enum scope)method->scope)) {
         refuse(session, request, ERR_FORBIDDEN,
                arena_printf(request->arena, "%s needs the scope %s", method->name,
                             scope_name((enum scope)method->scope)));
-    else
+        return;
+    }
+    wrong = members_check(request->arena, request->params,
+                          method != NULL ? method->members : members_bare);
+    if (wrong != NULL)
+        request_invalid(session, request, "%s", wrong);
+    else if (method != NULL)
         method->handler(session, request);
+    else
+        sending_bare(session, request);
 }

@@ -5,7 +5,7 @@
  *   session.c     the state (session_enter), time, the end
  *   input.c       bytes to frames
  *   frame.c       answers and events to bytes
- *   request.c     one frame of the client, and the table of methods
+ *   request.c     one frame of the client, and the table of methods;  members.c  their types
  *   handshake.c   connect, hello-ok, refusals;  credentials.c  tokens and tickets
  *   operation.c   the queue of database operations, one at a time, and retrying
  *   sending.c     messages that the client sends;  waiting.c  those it waits for
@@ -88,13 +88,30 @@ typedef void method_handler(struct session *session, struct request *request);
 
 enum { METHOD_CONNECTS = 1 }; /* allowed before the client is known */
 
+enum member_kind { MEMBER_TEXT, MEMBER_TEXTS, MEMBER_BOOL, MEMBER_OBJECT };
+
+struct member {
+    const char *name; /* or "object.name" */
+    enum member_kind kind;
+};
+
 struct method {
     const char *name;
     method_handler *handler;
     unsigned scope; /* of enum scope; 0: everybody who is known */
     unsigned flags;
+    const struct member *members; /* whose type is looked at before the handler; NULL: none */
 };
 extern const struct method methods[]; /* ends with a NULL name */
+
+/* members.c: lists that end with a NULL name */
+extern const struct member members_connect[], members_bare[], members_send[], members_inbox[],
+    members_dead_letters[], members_workflow[];
+/* What is wrong with the type of a member, naming it; NULL: nothing. JSON null is as good as
+ * absent.
+ */
+const char *members_check(struct arena *arena, const struct document *params,
+                          const struct member *members);
 
 /* ---- database operations ------------------------------------------------------------------- */
 

@@ -13,9 +13,7 @@ import clients
 import node
 from cluster import SqlError
 from sweeper import DATABASE
-from tap import Tap
 
-SCRIPT = "tests/interop/applications.mjs"
 ALIAS = os.path.join(node.SOURCE, "deploy", "sql", "dbos_alias.sql")
 CLI = ("dist", "src", "cli", "cli.js")
 
@@ -131,16 +129,5 @@ def check_commands(tap, gateway, server, label, schema="dbos"):
     cli("cancel", waits)
 
 
-def main():
-    clients.skip_without(node.SDK)
-    tap = Tap()
-    only = sys.argv[1:]
-    with Neighbourhood() as gateway:
-        gateway.run(tap, SCRIPT, gateway.cluster, "direct", only=only)
-        gateway.run(tap, SCRIPT, gateway.bouncer, "pooled", only=only)
-    check_cli(tap)
-    return tap.done()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(clients.main("tests/interop/applications.mjs", gateway=Neighbourhood, then=check_cli))

@@ -7,6 +7,8 @@
     with clients.Gateway() as gateway:            # cluster, migrated, a sweeper running
         gateway.run(tap, "tests/interop/messages.mjs", server, label="direct")
 
+    clients.main("tests/interop/queues.mjs")      # all of a test: 5.3.0, direct and through PgBouncer
+
 What a case can ask of this side, host(CALL, …): ran (the keys of external steps, in order), kill (the
 sweeper, SIGKILL; starts another), sweeper (so many sweepers from now on, on
 hosts of their own where that is true), restart (one
@@ -28,7 +30,7 @@ from cluster import Bouncer, Cluster
 from cluster import skip_without as skip_without_programs
 from programs import SWEEPER, ctl
 from sweeper import DATABASE, Machine
-from tap import skip_all
+from tap import Tap, skip_all
 
 SDK_4 = "dbos-sdk-4"
 CASE_TIMEOUT = 300
@@ -127,3 +129,18 @@ class Gateway:
         timer.cancel()
         reader.join()
         tap.ok(done, f"{label}: {os.path.basename(script)} is through", "".join(errors)[-2000:])
+
+
+def main(script, *more, gateway=Gateway, then=None):
+    """The cases of a script with 5.3.0 and the packages of more, each direct and through PgBouncer, in
+    one gateway; then(tap) afterwards. The arguments of the test choose cases."""
+    skip_without(node.SDK, *more)
+    tap = Tap()
+    with gateway() as running:
+        for package in (node.SDK, *more):
+            version = node.version(package) + ", " if more else ""
+            for label, server in (("direct", running.cluster), ("pooled", running.bouncer)):
+                running.run(tap, script, server, version + label, package, only=sys.argv[1:])
+    if then:
+        then(tap)
+    return tap.done()

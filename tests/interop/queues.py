@@ -8,21 +8,5 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import clients
-import node
-from tap import Tap
 
-SCRIPT = "tests/interop/queues.mjs"
-
-
-def main():
-    clients.skip_without(node.SDK)
-    tap = Tap()
-    with clients.Gateway() as gateway:
-        only = sys.argv[1:]
-        gateway.run(tap, SCRIPT, gateway.cluster, "direct", only=only)
-        gateway.run(tap, SCRIPT, gateway.bouncer, "pooled", only=only)
-    return tap.done()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(clients.main("tests/interop/queues.mjs"))

@@ -8,6 +8,7 @@
     node.dbos_schema(url, "-s", "dbos_system")  the official CLI makes its schema
     node.run("tests/migration/x.mjs", argument, env={...})      -> subprocess.CompletedProcess
     node.package(node.SDK)                      its directory
+    node.version(node.SDK)                      what is installed there
 
 The packages are looked for in $NODE_MODULES_DIR, then in tests/node/node_modules of the build and
 of the source tree; `npm ci` in tests/node puts them there.  Nothing is installed by a test.
@@ -50,18 +51,23 @@ def missing(*packages):
     """Why these packages cannot be used, or None."""
     if shutil.which("node") is None:
         return "node is not installed"
-    version = subprocess.run(["node", "--version"], capture_output=True, encoding="utf-8").stdout
-    if int(version.lstrip("v").split(".")[0]) < NODE_MAJOR_MIN:
-        return f"node {version.strip()} is older than {NODE_MAJOR_MIN}"
+    said = subprocess.run(["node", "--version"], capture_output=True, encoding="utf-8").stdout
+    if int(said.lstrip("v").split(".")[0]) < NODE_MAJOR_MIN:
+        return f"node {said.strip()} is older than {NODE_MAJOR_MIN}"
     for name in packages:
         try:
-            with open(os.path.join(package(name), "package.json"), encoding="utf-8") as file:
-                installed = json.load(file)["version"]
+            installed = version(name)
         except OSError:
             return f"{name} is not installed: run npm ci in tests/node"
         if installed != _pinned(name).split("@")[-1]:  # an alias is npm:NAME@VERSION
             return f"{name} is {installed}, the tests want {_pinned(name)}: run npm ci"
     return None
+
+
+def version(name):
+    """The version of a package that is installed."""
+    with open(os.path.join(package(name), "package.json"), encoding="utf-8") as file:
+        return json.load(file)["version"]
 
 
 def skip_without(*packages):

@@ -27,6 +27,17 @@ as $$
   )
 $$;
 
+-- The place in the inbox that the checkpoint of a step which sent a message names; null: none, as in
+-- that of another application's step of the same name.
+create or replace function openclaw.sent_seq(p_output text)
+returns bigint
+language sql
+immutable
+parallel safe
+as $$
+  select pg_catalog.substring(p_output, '"inboxSeq":([0-9]{1,18})}$')::bigint
+$$;
+
 -- Are two requests under one idempotency key the same? The time a client stamps on a retry is not
 -- part of the request, nor is how it waits for what becomes of it.
 create or replace function openclaw.input_equal(p_serialization text, p_stored text, p_given text)

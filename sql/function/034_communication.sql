@@ -202,6 +202,40 @@ begin
 end
 $$;
 
+-- Parks a workflow until what it waits for is there (waiting_wake), p_until at the latest; the caller is
+-- its owner (workflow_fence).
+-- Locks: workflow_status.
+create or replace function openclaw.workflow_park(
+  p_id text,
+  p_kind text,
+  p_target text,
+  p_key text,
+  p_until bigint
+)
+returns void
+language plpgsql
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  delete from openclaw.waiting w
+  where w.workflow_uuid = p_id;
+  insert into openclaw.waiting (workflow_uuid, kind, target, key)
+  values (p_id, p_kind, p_target, coalesce(p_key, ''));
+
+  update dbos_system.workflow_status s
+  set status = 'DELAYED',
+    owner_xid = null,
+    executor_id = '',
+    recovery_attempts = 0,
+    delay_until_epoch_ms = p_until,
+    updated_at = openclaw.now_ms()
+  where s.workflow_uuid = p_id;
+end
+$$;
+
 -- Takes what a workflow waits for, or parks the workflow until it is there: DBOS.recv (p_target is
 -- the workflow itself, p_key the topic), DBOS.getEvent (p_key of p_target), DBOS.getResult (of
 -- p_target). The time limit counts from the first call, which writes it down as step p_marker;
@@ -324,19 +358,7 @@ begin
     end if;
   end if;
 
-  delete from openclaw.waiting w
-  where w.workflow_uuid = p_id;
-  insert into openclaw.waiting (workflow_uuid, kind, target, key)
-  values (p_id, p_kind, p_target, coalesce(p_key, ''));
-
-  update dbos_system.workflow_status s
-  set status = 'DELAYED',
-    owner_xid = null,
-    executor_id = '',
-    recovery_attempts = 0,
-    delay_until_epoch_ms = least(v_wake, v_now + v_look_again),
-    updated_at = v_now
-  where s.workflow_uuid = p_id;
+  perform openclaw.workflow_park(p_id, p_kind, p_target, p_key, least(v_wake, v_now + v_look_again));
   return query select 'parked', null::text, null::text, null::text;
 end
 $$;

@@ -189,14 +189,20 @@ begin
 end
 $$;
 
--- What routeMessage looks at when its time has come: has the message it waits for reached an end?
--- Expires it where it is time, withdraws it where its mailbox has lost it; otherwise says when to
--- look again. Settles the workflow itself where it settles the message; the bell is of who waits.
--- Locks: as message_settle.
+-- What routeMessage of the workflow p_id looks at when its time has come: has the message it waits for
+-- reached an end? Expires it where it is time, withdraws it where its mailbox has lost it; settles the
+-- workflow itself where it settles the message; the bell is of who waits.
+--
+-- Where the message is live and another workflow carries it (p_id is a fork behind the step that sends),
+-- p_id is parked here, in the state `parked`, and is woken by the end of that one; otherwise the caller
+-- parks it, for again_ms.
+-- Locks: as message_settle; or workflow_status of p_id alone.
 create or replace function openclaw.message_review(
   p_app text,
   p_legacy boolean,
-  p_seq bigint
+  p_seq bigint,
+  p_id text,
+  p_token text
 )
 returns table (state text, again_ms bigint, result text, bell text)
 language plpgsql
@@ -207,6 +213,8 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+  v_look_again constant bigint := 5000;
+  v_now constant bigint := openclaw.now_ms();
   v_inbox openclaw.inbox;
 begin
   select i.*
@@ -215,7 +223,7 @@ begin
   where i.inbox_seq = p_seq;
 
   if v_inbox.state in ('ready', 'leased') then
-    if v_inbox.expires_at <= openclaw.now_ms() then
+    if v_inbox.expires_at <= v_now then
       perform openclaw.message_settle(p_app, p_legacy, array[p_seq], array[null], 'expired', array[null], null);
     elsif not exists (
       select from dbos_system.notifications n where n.message_uuid = v_inbox.message_uuid
@@ -231,17 +239,34 @@ begin
     where i.inbox_seq = p_seq;
   end if;
 
-  -- the carrying workflow's output has the recipient's answer in it
+  if v_inbox.state in ('ready', 'leased') and v_inbox.workflow_uuid is distinct from p_id then
+    if exists (
+      select
+      from dbos_system.workflow_status s
+      where s.workflow_uuid = v_inbox.workflow_uuid
+        and s.status in ('ENQUEUED', 'PENDING', 'DELAYED')
+    ) then
+      perform openclaw.workflow_fence(p_id, p_token);
+      perform openclaw.workflow_park(p_id, 'DBOS.getResult', v_inbox.workflow_uuid, null, v_inbox.expires_at);
+      return query select 'parked', null::bigint, null::text, null::text;
+      return;
+    end if;
+    -- its carrier has ended without it: whoever will settle it has no workflow to end
+    v_inbox.expires_at := least(v_inbox.expires_at, v_now + v_look_again);
+  end if;
+
+  -- what the carrying workflow ended with has the recipient's answer in it
   return query
   select
     coalesce(v_inbox.state, 'withdrawn'),
-    greatest(coalesce(v_inbox.expires_at, 0) - openclaw.now_ms(), 1),
-    coalesce((
+    greatest(coalesce(v_inbox.expires_at, 0) - v_now, 1),
+    coalesce(v_inbox.result, (
       select o.output
-      from dbos_system.workflow_output o
-      join dbos_system.workflow_status s using (workflow_uuid)
+      from dbos_system.operation_outputs o
       where o.workflow_uuid = v_inbox.workflow_uuid
-        and s.serialization = 'portable_json'
+        and o.function_id = v_inbox.await_step
+        and o.function_name = 'routeMessage'
+        and o.serialization = 'portable_json'
     ), format(
       '{"messageId":%s,"status":"%s","deliveryAttempts":%s,"lastAttemptTime":%s}',
       coalesce(to_json(openclaw.message_id(v_inbox.sender, v_inbox.message_uuid))::text, 'null'),
@@ -257,6 +282,36 @@ begin
     );
 end
 $$;
+
+-- A rewound workflow has no checkpoint and no output any more from the step on to which it goes back,
+-- whoever rewinds it. Where that is the wait for a message that has been acknowledged, the recipient's
+-- answer was only there: its message keeps it, and the workflow finds it again (message_review).
+create or replace function openclaw.reply_keep()
+returns trigger
+language plpgsql
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+  update openclaw.inbox i
+  set result = old.output
+  from dbos_system.operation_outputs o
+  where o.workflow_uuid = old.workflow_uuid
+    and o.function_name = 'storeMessage'
+    and i.inbox_seq = openclaw.sent_seq(o.output)
+    and i.workflow_uuid = old.workflow_uuid
+    and i.await_step = old.function_id
+    and i.state = 'acked';
+  return null;
+end
+$$;
+
+create or replace trigger openclaw_reply_keep
+after delete on dbos_system.operation_outputs
+for each row
+when (old.function_name = 'routeMessage' and old.output is not null)
+execute function openclaw.reply_keep();
 
 -- Messages that have been ready for a while although somebody is subscribed: a bell was lost, or a
 -- DBOS client sent them, which rings nobody. Also recounts the inboxes that are in use.

@@ -301,16 +301,26 @@ static enum error review(struct workflow *workflow, const char *name)
     struct db_rows *rows;
     struct text state;
     struct owed_step *step;
-    enum error error;
+    enum error error = barrier(workflow);
 
+    if (error)
+        return error;
     db_call_init(&call, workflow->arena, STATEMENT_MESSAGE_REVIEW);
     db_add_string(&call, workflow->engine->options->app_name);
     db_add_bool(&call, workflow->engine->options->legacy_payloads != 0);
     db_add_int(&call, sent_seq(workflow));
+    db_add_string(&call, workflow->id);
+    db_add_string(&call, workflow->token);
     error = db_run(workflow->db, &call, &workflow->failure, &rows);
+    if (error == ERR_FENCED) {
+        workflow->outcome.kind = WORKFLOW_FENCED;
+        return stop(workflow, RUN_STOPPED, ERR_FENCED);
+    }
     if (error)
         return stop_broken(workflow, error);
     state = db_text(rows, 0, 0);
+    if (text_is(state, "parked"))
+        return stop(workflow, RUN_STOPPED, ERR_IN_PROGRESS);
     if (text_is(state, "ready") || text_is(state, "leased")) {
         workflow->state = RUN_PARKED;
         workflow->delay_ms = db_int(rows, 0, 1);

@@ -25,7 +25,7 @@ def settle(db, state, *keys, delivery=None, reason=None):
 
 
 def review(db, key):
-    [row] = db.call("message_review", seq=db.inbox(key)["inbox_seq"])
+    [row] = db.call("message_review", seq=db.inbox(key)["inbox_seq"], id=key)
     return row
 
 
@@ -194,7 +194,7 @@ def test_review(db):
         ("acked", "acknowledged"),
         "one that is settled says how",
     )
-    [row] = db.call("message_review", seq=999_999_999)
+    [row] = db.call("message_review", seq=999_999_999, id="alice:v5")
     tap.equal(
         (row["state"], json.loads(row["result"])["status"]),
         ("withdrawn", "failed"),

@@ -465,7 +465,7 @@ def message_review(db):
     db.commit(message("m1", ttl=1))
     db.run(f"update openclaw.inbox set expires_at = {LAST_HOUR}")
     seq = db.value("select inbox_seq from openclaw.inbox")
-    return lambda: db.call("message_review", seq=seq)
+    return lambda: db.call("message_review", seq=seq, id="alice:m1")
 
 
 def dead(db):

@@ -50,7 +50,7 @@ class Neighbourhood(clients.Gateway):
     def acknowledge(self, agent, response):
         """A recipient takes what is in the inbox and answers."""
         db = self.machine.db
-        db.register("recipient")
+        db.register("recipient", host="elsewhere")  # the sweeper here would miss its process
         db.subscribe(agent=agent, executor="recipient")
         got = db.claim(agent=agent, holder="recipient")
         db.ack(*got, agent=agent, response=response)

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// What a DBOS client may do to the workflow of a message while its recipient has it, and afterwards:
+// fork and rewind it, at every step; and to a mailbox.
+
+import { cases, often, sleep, APPLICATION } from "./case.mjs";
+
+const QUEUE = { queueName: "openclaw", workflowName: "routeAgentMessage", applicationName: APPLICATION };
+
+// The two ways in which a client can send: the workflow's input is then one of two formats.
+const WAYS = {
+  portable: (t, to, workflowID) => t.client.enqueuePortable({ ...QUEUE, workflowID }, [{ from: "ts", to, content: workflowID }]),
+  native: (t, to, workflowID) => t.client.enqueue({ ...QUEUE, workflowID }, { from: "ts", to, content: workflowID }),
+};
+
+async function waiting(t, way, agent) {
+  const handle = await WAYS[way](t, agent, t.id());
+  await t.reaches(handle.workflowID, "DELAYED");
+  return handle;
+}
+
+const within = (handle, what, ms = 20000) =>
+  Promise.race([handle.getResult(often), sleep(ms).then(() => `nothing in ${ms} ms: ${what}`)]);
+
+await cases({
+  "13 forks of a message": async (t) => {
+    for (const way of Object.keys(WAYS)) {
+      const agent = t.id(way);
+      await t.host("provision", agent);
+      const handle = await waiting(t, way, agent);
+      const forks = [];
+      for (const step of [2, 3, 9]) forks.push(await t.client.forkWorkflow(handle.workflowID, step));
+      for (const id of forks) await t.reaches(id, "DELAYED");
+      t.equal(await t.host("acknowledge", agent, '{"yes":1}'), 1, `${way}: forks behind the sending step send nothing`);
+      const result = await handle.getResult(often);
+      t.equal([result.status, result.response], ["acknowledged", { yes: 1 }], `${way}: the message has its reply`);
+      for (const [n, id] of forks.entries())
+        t.equal(await within(t.client.retrieveWorkflow(id), id), result, `${way}: so has fork ${n} that waited for it`);
+      for (const step of [2, 3]) {
+        const late = await t.client.forkWorkflow(handle.workflowID, step);
+        t.equal(await within(t.client.retrieveWorkflow(late), late), result, `${way}: and one made afterwards, at step ${step}`);
+      }
+      const again = await t.client.forkWorkflow(forks[0], 2);
+      t.equal(await within(t.client.retrieveWorkflow(again), again), result, `${way}: and the fork of a fork`);
+    }
+  },
+
+  "13 forks of a message that is not acknowledged": async (t) => {
+    const agent = t.id("agent");
+    await t.host("provision", agent);
+    const handle = await waiting(t, "portable", agent);
+    const fork = await t.client.forkWorkflow(handle.workflowID, 2);
+    await t.reaches(fork, "DELAYED");
+    await t.client.cancelWorkflow(handle.workflowID);
+    const error = await t.rejects(within(t.client.retrieveWorkflow(fork), fork), "PortableWorkflowError", "its carrier cancelled, a fork ends");
+    t.equal(error?.code, "NOT_FOUND", "and says why");
+  },
+
+  "24 rewinds of a message": async (t) => {
+    for (const way of Object.keys(WAYS)) {
+      const agent = t.id(way);
+      await t.host("provision", agent);
+      const handle = await waiting(t, way, agent);
+      const id = handle.workflowID;
+      await t.host("acknowledge", agent, '{"yes":2}');
+      const result = await handle.getResult(often);
+      for (const time of ["once", "again"]) {
+        await t.client.rewindWorkflow(id, { startStep: 2 });
+        t.equal(await within(handle, id), result, `${way}: rewound to its wait, ${time}, it has the reply still`);
+      }
+      t.equal(await t.host("acknowledge", agent, '"nothing"'), 0, `${way}: and was not sent again`);
+      const late = await t.client.forkWorkflow(id, 2);
+      t.equal(await within(t.client.retrieveWorkflow(late), late), result, `${way}: nor is a fork without it`);
+      await t.client.rewindWorkflow(id, { startStep: 1 });
+      await t.reaches(id, "DELAYED");
+      t.equal(await t.host("acknowledge", agent, '{"yes":3}'), 1, `${way}: rewound to its sending it is sent again`);
+      t.equal((await within(handle, id)).response, { yes: 3 }, `${way}: and has the new reply`);
+    }
+  },
+});

@@ -38,14 +38,46 @@ as $$
   select pg_catalog.substring(p_output, '"inboxSeq":([0-9]{1,18})}$')::bigint
 $$;
 
+-- What a request for a message means: what it leaves out is what it gets. p_ttl: the time to live
+-- of one that names none.
+create or replace function openclaw.message_meaning(p_input jsonb, p_ttl bigint)
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+  select
+    pg_catalog.jsonb_build_object('delayMs', 0, 'priority', 0, 'metadata', '{}'::jsonb, 'ttlMs', p_ttl)
+    || (p_input - array['timestamp', 'expectsReply', 'traceparent'])
+    || pg_catalog.jsonb_build_object(
+      'sessionKey',
+      coalesce(
+        nullif(p_input ->> 'sessionKey', 'agent:' || (p_input ->> 'to')),
+        'agent:' || (p_input ->> 'to') || ':main'
+      )
+    )
+$$;
+
 -- Are two requests under one idempotency key the same? The time a client stamps on a retry is not
--- part of the request, nor is how it waits for what becomes of it.
-create or replace function openclaw.input_equal(p_serialization text, p_stored text, p_given text)
+-- part of the request, nor is how it waits for what becomes of it. Messages are compared by what
+-- they mean; p_ttl is the time to live of the one that is given now.
+create or replace function openclaw.input_equal(
+  p_id text,
+  p_name text,
+  p_serialization text,
+  p_stored text,
+  p_given text,
+  p_ttl bigint
+)
 returns boolean
 language plpgsql
-immutable
+stable
 set search_path = pg_catalog
 as $$
+declare
+  v_stored jsonb;
+  v_given jsonb;
+  v_ttl bigint;
 begin
   if p_stored = p_given then
     return true;
@@ -53,10 +85,30 @@ begin
   if p_serialization is distinct from 'portable_json' then
     return false;
   end if;
-  return p_stored::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}'
-      #- '{positionalArgs,0,traceparent}'
-    = p_given::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}'
-      #- '{positionalArgs,0,traceparent}';
+  v_stored := p_stored::jsonb #> '{positionalArgs,0}';
+  v_given := p_given::jsonb #> '{positionalArgs,0}';
+  if p_name <> 'routeAgentMessage' or jsonb_typeof(v_stored) <> 'object' or jsonb_typeof(v_given) <> 'object' then
+    return p_stored::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}'
+        #- '{positionalArgs,0,traceparent}'
+      = p_given::jsonb #- '{positionalArgs,0,timestamp}' #- '{positionalArgs,0,expectsReply}'
+        #- '{positionalArgs,0,traceparent}';
+  end if;
+
+  -- one that names no time to live has what was the gateway's then; where both name none, that may differ
+  if v_given ? 'ttlMs' and not v_stored ? 'ttlMs' then
+    v_ttl := (
+      select i.expires_at - i.accepted_at
+      from dbos_system.operation_outputs c
+      join openclaw.inbox i on i.inbox_seq = openclaw.sent_seq(c.output)
+      where c.workflow_uuid = p_id
+        and c.function_name = 'storeMessage'
+      order by c.function_id
+      limit 1
+    );
+  elsif v_stored ? 'ttlMs' then
+    v_ttl := p_ttl;
+  end if;
+  return openclaw.message_meaning(v_stored, v_ttl) = openclaw.message_meaning(v_given, v_ttl);
 end
 $$;
 

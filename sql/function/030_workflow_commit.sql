@@ -457,7 +457,10 @@ begin
         when s.workflow_uuid is null then 'refused'
         when s.creator_xid = w.token then 'committed'
         when s.name is distinct from w.name
-          or not openclaw.input_equal(s.serialization, coalesce(i.inputs, s.inputs), w.input) then 'conflict'
+          or not openclaw.input_equal(
+            w.id, w.name, s.serialization, coalesce(i.inputs, s.inputs), w.input,
+            p_send_options[array_position(p_send_of, w.ord::integer) * 5]
+          ) then 'conflict'
         else 'exists'
       end,
       v_reasons[array_position(v_refused, w.ord::integer)],

@@ -9,6 +9,7 @@ from stage import Refused, Stage, Task, eventually, message
 from tap import Tap
 
 tap = Tap()
+DAY_MS = 86_400_000
 
 
 def post(stage, key, content="hello", who="alice", headers=None, **more):
@@ -76,6 +77,72 @@ def both_faces(stage):
     tap.equal(
         [s.status // 100 for s in started[:2]] + [started[2].status], [2, 2, 422], "a workflow's key is as good"
     )
+
+
+def same_meaning(stage):
+    """What a request leaves out means its default: saying the default is the same request."""
+    short = {"to": "bob"}
+    day = DAY_MS
+    pairs = [
+        (short, {"to": "bob", "delayMs": 0}),
+        (short, {"to": "bob", "priority": 0}),
+        (short, {"to": "bob", "ttlMs": day}),
+        (short, {"to": "bob", "metadata": {}}),
+        (short, {"to": "bob", "metadata": None}),
+        (short, {"to": "agent:bob:main"}),
+        (short, {"to": "agent:bob"}),
+        ({"to": "agent:bob"}, {"to": "agent:bob:main"}),
+        (short, {"to": "agent:bob:main", "delayMs": 0, "priority": 0, "ttlMs": day, "metadata": {}}),
+        ({"to": "bob", "content": {"a": 1, "b": 2}}, {"to": "bob", "content": {"b": 2, "a": 1}}),
+    ]
+    others = [
+        {"to": "bob", "delayMs": 1},
+        {"to": "bob", "priority": 1},
+        {"to": "bob", "ttlMs": day + 1},
+        {"to": "bob", "metadata": {"x": 1}},
+        {"to": "agent:bob:other"},
+        {"to": "carol"},
+        {"to": "agent:carol:main"},
+    ]
+    count = 0
+
+    def send(key, body):
+        return stage.post("/messages", "alice", {"id": key, "content": "hello", **body})
+
+    for one, other in [*pairs, *[(b, a) for a, b in pairs]]:
+        count += 1
+        first, again = send(f"same{count}", one), send(f"same{count}", other)
+        tap.equal(
+            (first.status, again.status, again.headers.get("idempotency-replayed")),
+            (200, 200, "true"),
+            f"{one} is {other}",
+        )
+    for one, other in [*[(short, o) for o in others], *[(o, short) for o in others]]:
+        count += 1
+        send(f"other{count}", one)
+        tap.equal(
+            conflict(send(f"other{count}", other)), (422, "IDEMPOTENCY_CONFLICT"), f"{one} is not {other}"
+        )
+    with stage.connect("alice") as alice:
+        answers = [
+            alice.call("send", message("bob", "hello", "same-ws")),
+            alice.call("send", message("agent:bob:main", "hello", "same-ws", delayMs=0, priority=0)),
+            alice.call("agent.send", {"sessionKey": "agent:bob:main", "message": "hello", "idempotencyKey": "same-ws"}),
+            alice.call("chat.send", {"sessionKey": "agent:bob:main", "message": "hello", "idempotencyKey": "same-ws"}),
+        ]
+        told = [a.get("duplicate", "not said") for a in answers]
+        tap.equal(told, [False, True, True, "not said"], "over WebSocket, by any method")
+    tap.equal(messages_of(stage, "same-ws"), "1", "it is one message")
+    items = [{"id": "same-b", "to": to, "content": 1} for to in ("bob", "agent:bob:main", "carol")]
+    answer = json.loads(stage.post("/messages/batch", "alice", items).body)
+    tap.equal(
+        [r.get("duplicate", r.get("code")) for r in answer["results"]],
+        [False, True, "IDEMPOTENCY_CONFLICT"],
+        "and within one batch",
+    )
+    # whatever becomes of the row of the inbox, what was said twice in the same words is the same
+    stage.sql("delete from openclaw.inbox where message_uuid = 'alice:same1'")
+    tap.equal(send("same1", short).status, 200, "also when its delivery is forgotten")
 
 
 def restarts(stage):
@@ -192,8 +259,9 @@ def same_wait(stage):
         )
 
 
-with Stage() as stage:
+with Stage(MESSAGE_TTL_MS=DAY_MS) as stage:
     both_faces(stage)
+    same_meaning(stage)
     restarts(stage)
     settled(stage)
     in_progress(stage)

@@ -3,7 +3,8 @@
 
     HttpSender, WsSender(world, name, inboxes)      send to these inboxes, weighted, until stop()
     WsReceiver(world, inbox, strict=False)          exclusive subscription; confirms, refuses, is late
-    HttpReceiver(world, inbox)                      long poll
+    WsReceiver(world, inbox, name=…)                one of several that share the inbox
+    HttpReceiver(world, inbox, slow=False)          long poll
     ScriptStarter(world, name)                      starts workflows of several steps
 
 `world` has stack, seed, token(name), history(name), interval, late (how often a receiver confirms after
@@ -36,8 +37,16 @@ LATE_SECONDS = (LEASE_MS / 1000 * 1.05, LEASE_MS / 1000 * 1.5)
 WORK_SECONDS = (0.005, 0.06)  # between a delivery and its confirmation
 REFUSES, BURIES = 0.02, 0.003
 WAITS = 0.05  # of the HTTP senders' requests: Prefer: wait
+SLOW_SECONDS = (0.05, 0.5)  # the same, of a receiver that its inbox's limit has to protect
+# what part of the messages has which option, and between which bounds
+OPTIONS = {"priority": (0.2, 1, 9), "delayMs": (0.04, 100, 1500), "ttlMs": (0.06, 20, 800)}
+GIVES_UP = 0.9  # of those who are told that the inbox is full
 POLL_SECONDS = 0.2
 RESET = struct.pack("ii", 1, 0)
+
+
+class Full(Exception):
+    """The inbox is full."""
 
 
 def reset(raw):
@@ -47,10 +56,11 @@ def reset(raw):
 
 
 class ChaosClient(Worker):
-    def __init__(self, world, name):
+    def __init__(self, world, name, principal=None):
         super().__init__(name)
         self.world, self.stack = world, world.stack
-        self.token = world.token(name)
+        self.principal = principal or name
+        self.token = world.token(self.principal)
         self.history = world.history(name)
         self.chance = random.Random(f"{world.seed}/{name}")
         self.ended = threading.Event()
@@ -103,6 +113,8 @@ class ChaosClient(Worker):
             response = self.http.getresponse()
             text = response.read()
             body = json.loads(text)
+            if body.get("code") == "INBOX_FULL":
+                raise Full
             if response.status >= 500 or body.get("code") in RETRY_CODES or response.status == 429:
                 raise Again(f"{response.status} {text[:200]!r}")
             return response.status, body
@@ -137,34 +149,52 @@ class Sender(ChaosClient):
             due = max(due, time.monotonic() - 1) + self.world.interval * self.chance.uniform(0.5, 1.5)
             time.sleep(max(due - time.monotonic(), 0))
 
+    def options(self):
+        """Some messages are urgent or not, come later, or live for a moment only."""
+        chance = self.chance
+        return {
+            name: chance.randint(low, high)
+            for name, (part, low, high) in OPTIONS.items()
+            if chance.random() < part
+        }
+
     def send_until_answered(self, key, to, number):
         pauses = self.pauses()
         waits = self.chance.random() < WAITS
+        options = self.options()
+        unknown = False
         while True:
-            self.history.note("send", key=key, sender=self.name, to=to)
+            self.history.note("send", key=key, sender=self.name, to=to, options=options)
             try:
-                workflow, duplicate, status = self.attempt(key, to, {"n": number}, waits)
+                workflow, duplicate, status = self.attempt(key, to, {"n": number}, options, waits)
                 break
+            except Full:
+                # whoever had no answer before may have been accepted then: it has to ask again
+                if not unknown and self.chance.random() < GIVES_UP:
+                    self.history.note("refused", key=key, code="INBOX_FULL")
+                    return
+                self.history.note("full", key=key)
             except Again as error:
+                unknown = True
                 self.history.note("unknown", key=key, why=str(error))
                 self.retries += 1
-                time.sleep(next(pauses))
+            time.sleep(next(pauses))
         self.history.note("accepted", key=key, workflow=workflow, duplicate=duplicate)
         if status in ("acknowledged", "failed", "expired"):
             self.history.note("told", workflow=workflow, status=status)
 
-    def attempt(self, key, to, content, waits):
-        """(workflow id, was it there before, what is known of it), or Again."""
+    def attempt(self, key, to, content, options, waits):
+        """(workflow id, was it there before, what is known of it), or Again, or Full."""
         raise NotImplementedError
 
 
 class HttpSender(Sender):
-    def attempt(self, key, to, content, waits):
+    def attempt(self, key, to, content, options, waits):
         prefer = "wait=2" if waits else "respond-async"
         status, body = self.call(
             "POST",
             "/messages",
-            {"to": to, "content": content},
+            {"to": to, "content": content, **options},
             {"Idempotency-Key": key, "Prefer": prefer},
         )
         assert status in (200, 202), (status, body)
@@ -174,8 +204,8 @@ class HttpSender(Sender):
 class WsSender(Sender):
     client = None
 
-    def attempt(self, key, to, content, waits):
-        params = {"to": to, "message": json.dumps(content), "idempotencyKey": key}
+    def attempt(self, key, to, content, options, waits):
+        params = {"to": to, "message": json.dumps(content), "idempotencyKey": key, **options}
         try:
             if self.client is None:
                 self.client = Client(self.stack.socket(timeout=CONNECT_TIMEOUT), self.token)
@@ -186,6 +216,8 @@ class WsSender(Sender):
             self.leave()
             raise Again(repr(error)) from error
         except Refused as error:
+            if error.code == "INBOX_FULL":
+                raise Full from error
             if error.code in RETRY_CODES or error.error.get("retryable"):
                 raise Again(str(error)) from error
             raise
@@ -245,10 +277,12 @@ class Receiver(ChaosClient):
 
     lossy = False  # a delivery may have been written to a connection that nobody read
 
-    def __init__(self, world, inbox, strict=False):
-        super().__init__(world, inbox)
+    def __init__(self, world, inbox, name=None, strict=False, slow=False):
+        super().__init__(world, name or inbox, inbox)
         self.inbox = inbox
+        self.shared = name is not None
         self.strict = strict
+        self.slow = slow
         self.pending = []  # (due, number, act, delivery)
         self.delivered = self.redelivered = self.connections = 0
         self._numbers = itertools.count()
@@ -259,7 +293,7 @@ class Receiver(ChaosClient):
     def decide(self):
         """(what to do with a delivery, after how long)."""
         chance = self.chance.random()
-        seconds = self.chance.uniform(*WORK_SECONDS) / (4 if self.strict else 1)
+        seconds = self.chance.uniform(*(SLOW_SECONDS if self.slow else WORK_SECONDS)) / (4 if self.strict else 1)
         if self.world.calm:
             return "ack", seconds
         if chance < REFUSES:
@@ -294,6 +328,8 @@ class Receiver(ChaosClient):
             attempt=payload["attempt"],
             redelivered=payload["redelivered"],
             lossy=self.lossy,
+            shared=self.shared,
+            slow=self.slow,
             strict=self.strict,
         )
         act, seconds = self.decide()
@@ -311,8 +347,8 @@ class Receiver(ChaosClient):
 
 
 class WsReceiver(Receiver):
-    def __init__(self, world, inbox, strict=False):
-        super().__init__(world, inbox, strict)
+    def __init__(self, world, inbox, **kind):
+        super().__init__(world, inbox, **kind)
         self.to_take_over = threading.Event()
         self.took_over = threading.Event()
         self.asked = {}  # id of a request: (act, delivery)
@@ -332,7 +368,7 @@ class WsReceiver(Receiver):
                     "inbox": self.inbox,
                     "maxInFlight": 1 if self.strict else 50,
                     "leaseMs": LEASE_MS,
-                    "exclusive": True,
+                    "exclusive": not self.shared,
                 },
                 ANSWER_TIMEOUT,
             )

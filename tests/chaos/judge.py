@@ -9,6 +9,10 @@
                     there twice or not at all
         order       while only one may be in flight, another came between two deliveries of one message
         missing     a started workflow is not there
+        limit       a message that was refused, the inbox being full, is there; or more were in an inbox
+                    than its limit
+        delay       a message came before its delay had ended
+        expiry      a message was handed out after it had expired, or expired before its time
     latencies(), redelivery_times(), resume_times(), recovery_times()   what the histories tell of time
 """
 
@@ -37,19 +41,31 @@ select
 from dbos_system.workflow_status w
 where w.name = 'testScript'
 """
+EXPIRED = """
+select i.inbox_seq as seq, i.expires_at - extract(epoch from l.at) * 1000 as early
+from chaos.ledger l
+join openclaw.inbox i on i.inbox_seq = l.id::bigint
+where l.what = 'settled' and l.detail like '% expired by %'
+"""
+LATE = "select inbox_seq as seq, last_attempt_at - expires_at as late from openclaw.inbox where last_attempt_at >= expires_at"
 # a step is seen to run by looking at a file now and then
 LOOKING_SECONDS = 1.0
+ROUNDING_MS = 2
 # who was stopped amid a step that another has recorded meanwhile goes on with it once
 CONTINUED_SECONDS = 2.0
 
 
 class ChaosChecker(Checker):
-    def __init__(self, value, events, runs=(), continued=()):
+    def __init__(self, value, events, runs=(), continued=(), depth=0, limit=0):
         super().__init__(value, events)
+        self.depth, self.limit = depth, limit
         self.runs = runs
         self.continued = continued
         self.ledger = self._read(value, LEDGER)
         self.settled = self._read(value, SETTLED)
+        self.expired = self._read(value, EXPIRED)
+        self.late = self._read(value, LATE)
+        self.options = {(e["sender"], e["key"]): e["options"] for e in self._of("send")}
         self.scripts = {s["id"]: s for s in self._read(value, SCRIPTS)}
 
     def check(self, settled=True):
@@ -58,6 +74,9 @@ class ChaosChecker(Checker):
         self.check_settled()
         self.check_scripts()
         self.check_strict()
+        self.check_limit()
+        self.check_delays()
+        self.check_expiry()
         return self.violations
 
     def check_ledger(self):
@@ -98,13 +117,61 @@ class ChaosChecker(Checker):
                 self.broken("once", f"{name} wrote {script['written']}, set {script['events']}")
         self.steps_again = sum(times - 1 for times in ran.values())
 
-    def check_order(self):
-        """First deliveries in the order of acceptance.  Where an answer may have been lost on its way,
-        what comes as a redelivery was delivered first when nobody read it."""
+    def check_confirmations(self):
+        """Who shares an inbox and was stopped with a message in its hands may bring it when another has
+        long confirmed it; that nobody claims it then is seen in the ledger."""
         events = self.events
-        self.events = [e for e in events if not (e.get("lossy") and e.get("redelivered"))]
-        super().check_order()
+        self.events = [e for e in events if not (e["event"] == "delivered" and e["shared"])]
+        super().check_confirmations()
         self.events = events
+
+    def check_order(self):
+        """First deliveries of one sender's messages in the order of acceptance, among those of one
+        priority, and none behind a later one that is less urgent.  What was delayed comes when it comes.
+        Where an answer may have been lost on its way, or another may have had it first, what comes as
+        a redelivery was delivered first when nobody read it."""
+        last = collections.defaultdict(dict)
+        seen = set()
+        for event in self._of("delivered"):
+            seq = event["seq"]
+            if seq in seen or (event["lossy"] or event["shared"]) and event["redelivered"]:
+                continue
+            seen.add(seq)
+            options = self.options.get((event["sender"], event["message"]), {})
+            priority = options.get("priority", 0)
+            of_pair = last[event["sender"], event["client"]]
+            before = max((of_pair[p] for p in of_pair if p >= priority), default=0)
+            if seq < before and "delayMs" not in options:
+                pair = (event["sender"], event["client"])
+                self.broken("order", f"{pair}: {seq} of priority {priority} came first after {before}")
+            of_pair[priority] = max(seq, of_pair.get(priority, 0))
+
+    def check_limit(self):
+        for event in self._of("refused"):
+            name = f"{event['client']}:{event['key']}"
+            if name in self.workflows or self.by_message[name]:
+                self.broken("limit", f"{name} was refused with {event['code']} and is there")
+        if self.depth > self.limit:
+            self.broken("limit", f"{self.depth} messages were in an inbox of at most {self.limit}")
+
+    def check_delays(self):
+        sent, came = {}, {}
+        for event in self._of("send"):
+            if "delayMs" in event["options"]:
+                sent.setdefault((event["sender"], event["key"]), event)
+        for event in self._of("delivered"):
+            came.setdefault((event["sender"], event["message"]), event["at"])
+        for message, event in sent.items():
+            waited = (came.get(message, float("inf")) - event["at"]) * 1000
+            if waited < event["options"]["delayMs"] - ROUNDING_MS:
+                self.broken("delay", f"{message} came after {waited:.0f} ms of {event['options']}")
+
+    def check_expiry(self):
+        for line in self.late:
+            self.broken("expiry", f"message {line['seq']} was handed out {line['late']} ms after its end")
+        for line in self.expired:
+            if line["early"] > ROUNDING_MS:
+                self.broken("expiry", f"message {line['seq']} expired {line['early']} ms before its time")
 
     def check_strict(self):
         last, left = {}, collections.defaultdict(set)
@@ -141,9 +208,9 @@ def latencies(events, begin, end, lossy, faults=()):
 
     sent, arrived = {}, {}
     for event in events:
-        if event["event"] == "send":
+        if event["event"] == "send" and not event["options"]:
             sent.setdefault((event["sender"], event["key"]), event["at"])
-        elif event["event"] == "delivered" and event["lossy"] == lossy:
+        elif event["event"] == "delivered" and event["lossy"] == lossy and not event["slow"]:
             arrived.setdefault((event["sender"], event["message"]), event["at"])
     return [
         arrived[message] - at
@@ -153,7 +220,8 @@ def latencies(events, begin, end, lossy, faults=()):
 
 
 def redelivery_times(events, faults):
-    """For each killed session of a receiver: until each message that was out came again.
+    """For each killed session of a receiver that has its inbox alone: until each message that was out
+    came again.
 
     Returns [(seconds, was it the only fault in that time)].
     """
@@ -185,7 +253,7 @@ class Deliveries:
     def __init__(self, events):
         self.times = collections.defaultdict(list)
         for event in events:
-            if event["event"] == "delivered":
+            if event["event"] == "delivered" and not event["slow"]:
                 self.times[event["inbox"]].append(event["at"])
 
     def first_after(self, at):

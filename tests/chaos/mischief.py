@@ -131,7 +131,7 @@ class Mischief:
 
     def kill_session(self, kind, draw):
         client = self.client(kind, draw)
-        return {"client": client.name, **self.kill(lambda: self.sessions(client.name), draw)}
+        return {"client": client.name, **self.kill(lambda: self.sessions(client.principal), draw)}
 
     def kill_sweeper(self, draw):
         """Of this host, or the one that passes for another's."""
@@ -177,7 +177,7 @@ class Mischief:
 
     def stop_session(self, kind, draw):
         client = self.client(kind, draw)
-        return {"client": client.name, **self.stop(lambda: self.sessions(client.name), draw)}
+        return {"client": client.name, **self.stop(lambda: self.sessions(client.principal), draw)}
 
     # ---- the pooler and the backends
 
@@ -218,7 +218,8 @@ class Mischief:
         return {"client": client.name, "at": at}
 
     def take_over(self, draw):
-        client = self.client(WsReceiver, draw)
+        exclusive = [client for client in self.clients(WsReceiver) if not client.shared]
+        client = exclusive[int(draw * len(exclusive))]
         at = time.time()
         assert client.take_over(PATIENCE), f"{client.name} did not subscribe anew"
         return {"client": client.name, "at": at}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What is looked at all the time.
 
-    Connections(stack)      server connections of the gateway: .most, .samples
+    Connections(stack, inbox)    server connections of the gateway: .most, .samples; the inbox's .deepest
     Steps(path)             when each outside step of a test workflow ran: .runs, [(time, "id/step")]
     RemoteSweeper(world)    a sweeper that passes for one of another host, started again when it ends
 
@@ -19,7 +19,9 @@ from stack import BUILD
 SAMPLE_SECONDS = 0.1
 OURS = "chaos"  # application_name of the test's own connections
 COUNT = f"""
-select 'connections', count(*)
+select 'connections', count(*), (
+  select count(*) from openclaw.inbox where agent_id = '%s' and state in ('ready', 'leased')
+)
 from pg_stat_activity
 where backend_type = 'client backend'
   and usename in ('openclaw_gateway', 'openclaw_sweeper')
@@ -29,10 +31,11 @@ where backend_type = 'client backend'
 
 
 class Connections(threading.Thread):
-    def __init__(self, stack):
+    def __init__(self, stack, inbox):
         super().__init__(daemon=True)
         self.stack = stack
-        self.most = self.samples = 0
+        self.inbox = inbox
+        self.most = self.samples = self.deepest = 0
         self._ended = threading.Event()
         self._psql = None
         self.start()
@@ -55,13 +58,14 @@ class Connections(threading.Thread):
                 env=environment,
             )
             try:
-                self._psql.stdin.write(COUNT)
+                self._psql.stdin.write(COUNT % self.inbox)
                 self._psql.stdin.close()
                 for line in self._psql.stdout:
-                    name, _, number = line.strip().partition("|")
+                    name, *numbers = line.strip().split("|")
                     if name == "connections":
                         self.samples += 1
-                        self.most = max(self.most, int(number))
+                        self.most = max(self.most, int(numbers[0]))
+                        self.deepest = max(self.deepest, int(numbers[1]))
             except OSError:
                 pass  # it could not connect
             self._psql.wait()

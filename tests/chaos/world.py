@@ -22,7 +22,8 @@ from stack import BUILD, SOURCE, wait
 from tap import diagnose
 from watch import Connections, RemoteSweeper, Steps
 
-INBOXES = {"bob": 6, "carol": 4, "dave": 1}  # how often each is written to
+INBOXES = {"bob": 6, "carol": 4, "dave": 1, "erin": 2, "frank": 3}  # how often each is written to
+FULL_AT = 6  # of erin, who is slow
 SENDERS = {"http-1": HttpSender, "http-2": HttpSender, "ws-1": WsSender, "ws-2": WsSender}
 SETTINGS = {
     "LEASE_MS": 2000,
@@ -72,14 +73,18 @@ class World:
         self.failures = []
         self.histories = {}
         self.times = {}
-        self.connections = Connections(stack)
+        self.connections = Connections(stack, "erin")
         self.remote = RemoteSweeper(self)
         self.steps = Steps(os.path.join(self.setting("RUNTIME_DIR"), "test-steps"))
         self.receivers = [
             WsReceiver(self, "bob"),
             HttpReceiver(self, "carol"),
             WsReceiver(self, "dave", strict=True),
+            HttpReceiver(self, "erin", slow=True),
+            WsReceiver(self, "frank", name="frank-1"),
+            WsReceiver(self, "frank", name="frank-2"),
         ]
+        stack.execute(f"update openclaw.agent set inbox_limit = {FULL_AT} where agent_id = 'erin'")
         self.senders = [kind(self, name, INBOXES) for name, kind in SENDERS.items()]
         self.starters = [ScriptStarter(self, "operator")] if has_test_workflows() else []
         self.clients = self.receivers + self.senders + self.starters
@@ -184,7 +189,9 @@ class World:
 
     def judge(self):
         self.events = load_all(self.directory)
-        self.checker = ChaosChecker(self.stack.value, self.events, self.steps.runs, self.continued)
+        self.checker = ChaosChecker(
+            self.stack.value, self.events, self.steps.runs, self.continued, self.connections.deepest, FULL_AT
+        )
         return self.checker.check(settled=True)
 
 

@@ -1,7 +1,8 @@
 -- The recipient's side: subscribe, claim, acknowledge, refuse, extend, release.
 
 -- Registers a receiver. An exclusive one takes the inbox over: the others are gone, what they held
--- is ready again at once, and they are among the bells so that they learn it.
+-- is ready again at once, and they are among the bells so that they learn it. Who only watches stays
+-- (inbox_watch.sql; epoch 0).
 -- Locks: agent, subscription, inbox in the order of inbox_seq.
 create or replace function openclaw.inbox_subscribe(
   p_agent text,
@@ -38,6 +39,7 @@ begin
     delete from openclaw.subscription s
     where s.agent_id = p_agent
       and s.executor_id <> p_executor
+      and s.epoch > 0
       and (p_exclusive or s.exclusive)
     returning s.executor_id
   )

@@ -15,6 +15,7 @@ select
     select
     from openclaw.subscription s
     where s.agent_id = a.agent_id
+      and s.epoch > 0
   ),
   a.allow_from
 from openclaw.agent a

@@ -16,6 +16,7 @@ select
     select
     from openclaw.subscription s
     where s.agent_id = a.agent_id
+      and s.epoch > 0
   ),
   a.allow_from, a.version, a.updated_at, a.persona, a.user_id, a.session_key, a.inbox_limit,
   a.heartbeat::text, (a.configuration - 'dbos')::text, openclaw.agent_pause_document(a.paused)::text,

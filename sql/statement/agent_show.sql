@@ -10,6 +10,7 @@ select
     select count(*)
     from openclaw.subscription s
     where s.agent_id = a.agent_id
+      and s.epoch > 0
   ),
   (
     select count(*)

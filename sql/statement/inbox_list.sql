@@ -9,6 +9,7 @@ select
     select count(*)
     from openclaw.subscription s
     where s.agent_id = a.agent_id
+      and s.epoch > 0
   ),
   r.ready, l.leased, r.retried + l.retried, coalesce(d.dead, 0),
   openclaw.now_ms() - least(r.oldest, l.oldest), a.inbox_limit

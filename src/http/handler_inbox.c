@@ -103,17 +103,19 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
 {
     struct waiting_room *room = context->server->waiting_room;
     int64_t deadline = clock_ms() + wait_s * 1000;
-    uint64_t mark;
+    uint64_t mark = waiting_room_mark(room), ignored;
     enum error error = claim(context, pull, max, lease_ms);
 
     if (error != OK || pull->count > 0 || wait_s == 0)
         return error;
-    error = waiting_room_enter(room, &context->failure, &mark);
+    error = waiting_room_enter(room, &context->failure, &ignored);
     if (error != OK)
         return error;
     while (error == OK && pull->count == 0 &&
-           waiting_room_inbox(room, context->request, context->params[0], deadline))
+           waiting_room_inbox(room, context->request, context->params[0], mark, deadline)) {
+        mark = waiting_room_mark(room);
         error = claim(context, pull, max, lease_ms);
+    }
     waiting_room_leave(room);
     return error;
 }

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/statement.h"
+#include "http/watch.h"
 
 #define LOOK_INTERVAL_MS  600 /* with jitter: 300 to 900 */
 #define LOOK_PAUSE_MS     5   /* between two looks, however often the bell rings */
@@ -38,6 +39,7 @@ struct waiting_room {
     pthread_mutex_t mutex;
     pthread_condattr_t monotonic;
     struct waiter *first;
+    struct watches watches;
     uint64_t last_number;
     uint64_t rings; /* how often the bell was heard */
     size_t places_left;
@@ -194,14 +196,36 @@ static void look_for_inboxes(struct waiting_room *room, struct question *questio
     pthread_mutex_unlock(&room->mutex);
 }
 
+/* So that this process is rung for the inboxes that somebody waits for. */
+static void tell_watches(struct waiting_room *room, const struct db_call *call)
+{
+    struct failure failure = {.error = OK};
+    struct db_rows *rows = NULL;
+
+    if (http_database_run(room->server, call, &failure, &rows) != OK) {
+        log_failure("wait.watch", &failure);
+        rows = NULL;
+    }
+    pthread_mutex_lock(&room->mutex);
+    watches_result(&room->watches, rows, clock_ms());
+    pthread_mutex_unlock(&room->mutex);
+}
+
+/* The watches first: what came before the database knew of them is found by the look. */
 static void look(struct waiting_room *room)
 {
     struct question question = {.arena = arena_new()};
+    struct db_call call;
+    bool news;
 
     pthread_mutex_lock(&room->mutex);
     room->look_now = false;
     collect(room, &question);
+    news = watches_call(&room->watches, question.arena, room->server->engine.executor.id,
+                        clock_ms(), &call);
     pthread_mutex_unlock(&room->mutex);
+    if (news)
+        tell_watches(room, &call);
     if (question.message_count > 0)
         look_for_messages(room, &question);
     if (question.agent_count > 0)
@@ -244,6 +268,8 @@ static void listen_for_bell(struct waiting_room *room, int64_t until_ms)
     pthread_mutex_lock(&room->mutex);
     room->rings++;
     room->look_now = room->first != NULL;
+    log_event(LOG_DEBUG, "wait.rung", LOG_INT("rings", (int64_t)room->rings),
+              LOG_INT("waiting", room->look_now));
     pthread_mutex_unlock(&room->mutex);
 }
 
@@ -254,7 +280,7 @@ static void *looking_thread(void *argument)
 
     for (;;) {
         bool waiting, look_now;
-        int64_t now = clock_ms();
+        int64_t now = clock_ms(), watch_at, until;
 
         if (now >= next_register) {
             bool known = register_executor(room);
@@ -266,8 +292,9 @@ static void *looking_thread(void *argument)
         pthread_mutex_lock(&room->mutex);
         waiting = room->first != NULL;
         look_now = room->look_now;
+        watch_at = watches_due(&room->watches);
         pthread_mutex_unlock(&room->mutex);
-        if (waiting && (look_now || now >= next_look)) {
+        if ((waiting && (look_now || now >= next_look)) || now >= watch_at) {
             look(room);
             clock_sleep_ms(LOOK_PAUSE_MS);
             next_look = clock_ms() + clock_jitter_ms(LOOK_INTERVAL_MS);
@@ -275,7 +302,8 @@ static void *looking_thread(void *argument)
         }
         if (!waiting)
             next_look = now + clock_jitter_ms(LOOK_INTERVAL_MS);
-        listen_for_bell(room, waiting && next_look < next_register ? next_look : next_register);
+        until = waiting && next_look < next_register ? next_look : next_register;
+        listen_for_bell(room, watch_at < until ? watch_at : until);
     }
     return NULL;
 }
@@ -325,9 +353,8 @@ enum error waiting_room_enter(struct waiting_room *room, struct failure *failure
     }
     pthread_mutex_unlock(&room->mutex);
     if (full)
-        return failure_set(
-            failure, ERR_OVERLOADED,
-            "too many requests are waiting; ask again without Prefer: wait, or later");
+        return failure_set(failure, ERR_OVERLOADED,
+                           "too many requests are waiting; ask again without waiting, or later");
     return OK;
 }
 
@@ -385,15 +412,29 @@ bool waiting_room_message(struct waiting_room *room, const struct http_request *
     return settled;
 }
 
+uint64_t waiting_room_mark(struct waiting_room *room)
+{
+    uint64_t mark;
+
+    pthread_mutex_lock(&room->mutex);
+    mark = room->rings;
+    pthread_mutex_unlock(&room->mutex);
+    return mark;
+}
+
 bool waiting_room_inbox(struct waiting_room *room, const struct http_request *request,
-                        struct text agent, int64_t deadline_ms)
+                        struct text agent, uint64_t mark, int64_t deadline_ms)
 {
     struct waiter waiter = {.agent = agent};
-    bool ready;
+    struct watch *watch;
+    bool ready, rung;
 
     http_server_bells(room->server);
     pthread_mutex_lock(&room->mutex);
+    watch = watch_enter(&room->watches, agent, clock_ms(), &rung);
+    room->look_now = room->look_now || !rung || room->rings != mark;
     ready = wait_until(room, request, &waiter, deadline_ms);
+    watch_leave(watch, clock_ms());
     pthread_mutex_unlock(&room->mutex);
     return ready;
 }

@@ -3,7 +3,7 @@
  * Where requests wait for something to happen in the database: a message to be settled, an inbox
  * to have something. A waiting request holds its thread, no connection, no transaction. One thread
  * of the process looks for all of them with one call, when the process's doorbell rings and by
- * itself, with jitter, at least once a second.
+ * itself, with jitter, at least once a second. That it is rung for inboxes: watch.h.
  */
 #ifndef OPENCLAW_HTTP_WAITING_ROOM_H
 #define OPENCLAW_HTTP_WAITING_ROOM_H
@@ -27,15 +27,16 @@ enum error waiting_room_enter(struct waiting_room *room, struct failure *failure
                               uint64_t *ret_mark) MUST_CHECK;
 void waiting_room_leave(struct waiting_room *room);
 
-/* Waits until the message of *receipt is settled, the time is up or whoever asked has gone; *receipt
- * is then the newest that is known. True: it is settled. `mark` is of before the message was sent,
- * so that a bell that rang since is not lost. */
+/* Waits until the message of *receipt is settled, the time is up or whoever asked has gone;
+ * *receipt is then the newest that is known. True: it is settled. `mark` is of before the message
+ * was sent, so that a bell that rang since is not lost. */
 bool waiting_room_message(struct waiting_room *room, const struct http_request *request,
                           uint64_t mark, int64_t deadline_ms, struct message_receipt *receipt);
 /* Waits until the agent's inbox may have something to claim. False: it has not, and there is nobody
- * to wait any longer. */
+ * to wait any longer. `mark` is waiting_room_mark() of before the inbox was found empty. */
 bool waiting_room_inbox(struct waiting_room *room, const struct http_request *request,
-                        struct text agent, int64_t deadline_ms);
+                        struct text agent, uint64_t mark, int64_t deadline_ms);
+uint64_t waiting_room_mark(struct waiting_room *room);
 
 bool message_is_settled(const struct message_receipt *receipt);
 

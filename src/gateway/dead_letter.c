@@ -9,11 +9,6 @@ bool dead_letter_id_valid(struct text id)
     return id.len > 0 && id.len <= DEAD_LETTER_ID_MAX && utf8_valid(id);
 }
 
-bool dead_letter_visible(const struct principal *principal)
-{
-    return principal_may(principal, SCOPE_INBOX) || principal_may(principal, SCOPE_SEND);
-}
-
 /* Parameters all, recipient, sender: what the principal may see. */
 static void add_view(struct db_call *call, const struct principal *principal)
 {

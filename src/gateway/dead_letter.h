@@ -18,11 +18,9 @@
 #define DEAD_LETTER_LIST_MAX  200 /* in one answer */
 #define DEAD_LETTER_BATCH_MAX 200 /* ids in one request */
 #define DEAD_LETTER_ID_MAX    512
+#define DEAD_LETTER_SCOPES    (SCOPE_SEND | SCOPE_INBOX) /* by each of them one may see some */
 
 bool dead_letter_id_valid(struct text id);
-/* Has the principal a scope by which it may see any? */
-bool dead_letter_visible(const struct principal *principal);
-
 struct dead_letter {
     struct text id, message_id, workflow_id; /* workflow_id absent: sent by a DBOS client */
     struct text inbox, from, reason;

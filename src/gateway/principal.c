@@ -48,6 +48,17 @@ struct text *scope_names(struct arena *arena, unsigned wanted, size_t *ret_count
     return names;
 }
 
+const char *scopes_phrase(struct arena *arena, unsigned any_of)
+{
+    const char *phrase = "";
+    size_t count;
+    struct text *names = scope_names(arena, any_of, &count);
+
+    for (size_t i = 0; i < count; i++)
+        phrase = arena_printf(arena, "%s%s%s", phrase, i > 0 ? " or " : "", names[i].data);
+    return phrase;
+}
+
 bool scopes_parse(struct text list, unsigned *ret_scopes)
 {
     unsigned parsed = 0;
@@ -148,9 +159,9 @@ void principal_anybody(struct text id, struct principal *ret_principal)
         ret_principal->scopes |= scopes[i].scope;
 }
 
-bool principal_may(const struct principal *principal, enum scope scope)
+bool principal_may(const struct principal *principal, unsigned any_of)
 {
-    return (principal->scopes & (scope | SCOPE_OPERATOR)) != 0;
+    return (principal->scopes & (any_of | SCOPE_OPERATOR)) != 0;
 }
 
 bool principal_may_read_inbox(const struct principal *principal, struct text agent_id)

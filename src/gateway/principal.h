@@ -46,7 +46,8 @@ enum error principal_check_result(struct db_rows *rows, struct failure *failure,
 /* AUTH_MODE=none: everybody is the principal `id` ("operator" where absent) with every scope. */
 void principal_anybody(struct text id, struct principal *ret_principal);
 
-bool principal_may(const struct principal *principal, enum scope scope); /* operator may all */
+/* With any of these, of enum scope; operator may all. */
+bool principal_may(const struct principal *principal, unsigned any_of);
 /* Its own inbox with SCOPE_INBOX, any with SCOPE_OPERATOR. */
 bool principal_may_read_inbox(const struct principal *principal, struct text agent_id);
 
@@ -54,6 +55,7 @@ const char *scope_name(enum scope scope);
 unsigned scope_from_name(struct text name); /* 0: no such scope */
 /* The names of scopes, *ret_count of them. */
 struct text *scope_names(struct arena *arena, unsigned scopes, size_t *ret_count);
+const char *scopes_phrase(struct arena *arena, unsigned any_of); /* "send or inbox" */
 /* Scopes separated by spaces or commas. False: there is an unknown one, or none at all. */
 bool scopes_parse(struct text list, unsigned *ret_scopes);
 

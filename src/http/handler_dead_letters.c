@@ -9,14 +9,6 @@
 
 #define LIST_DEFAULT 50
 
-static enum error check_visible(struct http_context *context)
-{
-    if (dead_letter_visible(&context->principal))
-        return OK;
-    return failure_set(&context->failure, ERR_FORBIDDEN,
-                       "dead letters need the scope inbox or send");
-}
-
 static enum error no_such(struct http_context *context)
 {
     return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such dead letter");
@@ -24,11 +16,7 @@ static enum error no_such(struct http_context *context)
 
 static enum error check_id(struct http_context *context)
 {
-    enum error error = check_visible(context);
-
-    if (error == OK && !dead_letter_id_valid(context->params[0]))
-        error = no_such(context);
-    return error;
+    return dead_letter_id_valid(context->params[0]) ? OK : no_such(context);
 }
 
 enum error handle_dead_letter_list(struct http_context *context)
@@ -41,10 +29,9 @@ enum error handle_dead_letter_list(struct http_context *context)
     struct db_rows *rows;
     struct db_call call;
     size_t count;
-    enum error error = check_visible(context);
+    enum error error;
 
-    if (error != OK ||
-        (error = request_query_int(context->request, "limit", 1, DEAD_LETTER_LIST_MAX, LIST_DEFAULT,
+    if ((error = request_query_int(context->request, "limit", 1, DEAD_LETTER_LIST_MAX, LIST_DEFAULT,
                                    &context->failure, &limit)) != OK ||
         (error = request_query_int(context->request, "cursor", 1, INT64_MAX, 0, &context->failure,
                                    &before)) != OK)

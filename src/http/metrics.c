@@ -71,7 +71,7 @@ static void route_counter_name(const struct http_route *route, const char *class
                                size_t size)
 {
     if (route != NULL)
-        (void)snprintf(ret_name, size, "http %s %s %s", http_method_name(route->method),
+        (void)snprintf(ret_name, size, "http %s %s %s", http_method_name(route_method(route)),
                        route->path, class);
     else
         (void)snprintf(ret_name, size, "http - - %s", class);
@@ -383,7 +383,7 @@ static void put_requests(struct buffer *out, const struct metrics *metrics)
             buffer_printf(out,
                           "openclaw_http_requests_total{method=\"%s\",route=\"%s\",status=\"%s\"} "
                           "%llu\n",
-                          i < routes ? http_method_name(http_routes[i].method) : "",
+                          i < routes ? http_method_name(route_method(&http_routes[i])) : "",
                           i < routes ? http_routes[i].path : "", classes[k],
                           (unsigned long long)*metrics->routes[i][k]);
     put_family(out, "openclaw_http_responses", "counter", "",

@@ -72,7 +72,7 @@ static void put_problems(struct arena *arena, struct document *responses,
     static const char *const always[] = {"400", "503", NULL};
     static const char *const with_scope[] = {"403", NULL};
     const char *const *const lists[] = {always, route->access != ACCESS_PUBLIC ? with_access : NULL,
-                                        route->scope != 0 ? with_scope : NULL,
+                                        route->scopes != 0 ? with_scope : NULL,
                                         route->body == BODY_NONE ? NULL : with_body};
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -83,26 +83,39 @@ static void put_problems(struct arena *arena, struct document *responses,
                                                  "#/components/responses/problem"));
 }
 
+/* One requirement for each scope that is enough, by its name (OpenAPI 3.1, 4.8.30). */
+static struct document *security_of(struct arena *arena, const struct http_route *route)
+{
+    struct document *security = document_array(arena);
+    size_t count;
+    struct text *names = scope_names(arena, route->scopes, &count);
+
+    for (size_t i = 0; i < count; i++)
+        document_append(security,
+                        document_put(document_object(arena), "bearer",
+                                     document_append(document_array(arena),
+                                                     document_from_text(arena, names[i]))));
+    if (count == 0 && route->access != ACCESS_PUBLIC)
+        document_append(security,
+                        document_put(document_object(arena), "bearer", document_array(arena)));
+    return security;
+}
+
 static void put_route(struct arena *arena, const struct options *options, struct document *paths,
                       const struct http_route *route)
 {
     struct document *path = member(arena, paths, path_template(arena, route->path));
-    struct document *operation = member(arena, path, lower(arena, http_method_name(route->method)));
-    struct document *security = document_array(arena);
+    struct document *operation =
+        member(arena, path, lower(arena, http_method_name(route_method(route))));
     struct document *row = document_object(arena);
 
-    if (route->access != ACCESS_PUBLIC)
-        document_append(security,
-                        document_put(document_object(arena), "bearer", document_array(arena)));
     document_put_string(row, "path", route->path);
-    if (route->scope != 0)
-        document_put_string(row, "scope", scope_name((enum scope)route->scope));
     if (route->body != BODY_NONE)
         document_put_int(row, "bodyLimit",
                          route->body == BODY_BATCH ? HTTP_BATCH_BODY_MAX
                                                    : options->max_message_size);
     document_put_string(row, "query", route->query != NULL ? route->query : "");
-    document_put(operation, "security", security);
+    document_put(operation, "security", security_of(arena, route));
     put_problems(arena, member(arena, operation, "responses"), route);
     document_put(operation, "x-route", row);
 }

@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/dead_letter.h"
 #include "http/authenticate.h"
 #include "http/cors.h"
 #include "http/etag.h"
@@ -16,20 +17,22 @@
     33554432 /* bytes of an unwanted body that are read, so that the web server                    \
                 gets to see the answer */
 
+#define GET (HTTP_GET | HTTP_HEAD) /* where reading is safe (RFC 9110, 9.2.1) */
+
 /* A path that stands for itself comes before one with a name in its place. */
 const struct http_route http_routes[] = {
-    {HTTP_GET, "/", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_root},
-    {HTTP_GET, "/health", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_health},
-    {HTTP_GET, "/healthz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_healthz},
-    {HTTP_GET, "/readyz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_readyz},
-    {HTTP_GET, "/metrics", ACCESS_METRICS, SCOPE_METRICS, BODY_NONE, NULL, handle_metrics},
-    {HTTP_GET, "/openapi.json", ACCESS_OPENAPI, 0, BODY_NONE, NULL, handle_openapi},
+    {GET, "/", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_root},
+    {GET, "/health", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_health},
+    {GET, "/healthz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_healthz},
+    {GET, "/readyz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_readyz},
+    {GET, "/metrics", ACCESS_METRICS, SCOPE_METRICS, BODY_NONE, NULL, handle_metrics},
+    {GET, "/openapi.json", ACCESS_OPENAPI, 0, BODY_NONE, NULL, handle_openapi},
 
     {HTTP_POST, "/messages", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_message_send},
     {HTTP_POST, "/messages/batch", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_BATCH, NULL,
      handle_message_batch},
 
-    {HTTP_GET, "/workflows", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
+    {GET, "/workflows", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
      "status name queue since until attribute cursor limit", handle_workflow_list},
     {HTTP_POST, "/workflows/provision-agent", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
      handle_agent_provision},
@@ -37,13 +40,13 @@ const struct http_route http_routes[] = {
      handle_heartbeat},
     {HTTP_POST, "/workflows/pause-resume", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
      handle_pause_resume},
-    {HTTP_GET, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
+    {GET, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
      handle_workflow_get},
     {HTTP_POST, "/workflows/:name", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_JSON, NULL,
      handle_workflow_start},
-    {HTTP_GET, "/workflows/:id/steps", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
-     "cursor limit", handle_workflow_steps},
-    {HTTP_GET, "/workflows/:id/events", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
+    {GET, "/workflows/:id/steps", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, "cursor limit",
+     handle_workflow_steps},
+    {GET, "/workflows/:id/events", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
      "cursor limit", handle_workflow_events},
     {HTTP_POST, "/workflows/:id/cancel", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
      "children", handle_workflow_manage},
@@ -60,15 +63,15 @@ const struct http_route http_routes[] = {
     {HTTP_DELETE, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, "children",
      handle_workflow_manage},
 
-    {HTTP_GET, "/agents", ACCESS_PRINCIPAL, 0, BODY_NONE, "cursor limit", handle_agent_list},
+    {GET, "/agents", ACCESS_PRINCIPAL, 0, BODY_NONE, "cursor limit", handle_agent_list},
     {HTTP_POST, "/agents", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
      handle_agent_create},
-    {HTTP_GET, "/agents/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_get},
+    {GET, "/agents/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_get},
     {HTTP_PATCH, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
      handle_agent_change},
     {HTTP_DELETE, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_NONE, NULL,
      handle_agent_delete},
-    {HTTP_GET, "/agents/:id/heartbeats", ACCESS_PRINCIPAL, 0, BODY_NONE, "cursor limit",
+    {GET, "/agents/:id/heartbeats", ACCESS_PRINCIPAL, 0, BODY_NONE, "cursor limit",
      handle_heartbeat_list},
     {HTTP_GET, "/agents/:id/inbox", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_NONE, "max wait leaseMs",
      handle_inbox_pull},
@@ -80,28 +83,32 @@ const struct http_route http_routes[] = {
      handle_inbox_extend},
 
     {HTTP_POST, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_chat},
-    {HTTP_GET, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "agent cursor limit",
-     handle_chat_list},
-    {HTTP_GET, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "cursor limit",
-     handle_chat_get},
+    {GET, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "agent cursor limit", handle_chat_list},
+    {GET, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "cursor limit", handle_chat_get},
     {HTTP_DELETE, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, NULL, handle_chat_delete},
 
-    {HTTP_GET, "/dead-letters", ACCESS_PRINCIPAL, 0, BODY_NONE, "inbox cursor limit",
+    {GET, "/dead-letters", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, "inbox cursor limit",
      handle_dead_letter_list},
-    {HTTP_GET, "/dead-letters/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_dead_letter_get},
-    {HTTP_DELETE, "/dead-letters/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL,
+    {GET, "/dead-letters/:id", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL,
+     handle_dead_letter_get},
+    {HTTP_DELETE, "/dead-letters/:id", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL,
      handle_dead_letter_purge},
-    {HTTP_POST, "/dead-letters/:id/redrive", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL,
+    {HTTP_POST, "/dead-letters/:id/redrive", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL,
      handle_dead_letter_redrive},
 
     {HTTP_POST, "/ws-ticket", ACCESS_PRINCIPAL, 0, BODY_NONE, "scopes", handle_ws_ticket},
-    {HTTP_GET, "/tokens", ACCESS_PRINCIPAL, 0, BODY_NONE, "principal", handle_token_list},
+    {GET, "/tokens", ACCESS_PRINCIPAL, 0, BODY_NONE, "principal", handle_token_list},
     {HTTP_POST, "/tokens/rotate", ACCESS_PRINCIPAL, 0, BODY_JSON, NULL, handle_token_rotate},
     {HTTP_DELETE, "/tokens/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_token_revoke},
-    {HTTP_GET, "/audit", ACCESS_PRINCIPAL, SCOPE_OPERATOR, BODY_NONE,
+    {GET, "/audit", ACCESS_PRINCIPAL, SCOPE_OPERATOR, BODY_NONE,
      "principal act subject since until cursor limit", handle_audit},
     {.path = NULL},
 };
+
+enum http_method route_method(const struct http_route *route)
+{
+    return (enum http_method)(route->methods & ~(unsigned)HTTP_HEAD);
+}
 
 /* ---- finding the row ------------------------------------------------------------------------ */
 
@@ -150,7 +157,6 @@ static const char *allowed_methods(struct arena *arena, unsigned methods)
 static const struct http_route *find_route(struct http_context *context)
 {
     struct http_request *request = context->request;
-    enum http_method method = request->method == HTTP_HEAD ? HTTP_GET : request->method;
     unsigned methods = request->whole_server ? HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_OPTIONS : 0;
     struct text params[HTTP_PARAMS_MAX];
     const char *allowed;
@@ -159,12 +165,11 @@ static const struct http_route *find_route(struct http_context *context)
          route->path != NULL && !request->whole_server; route++) {
         if (!path_matches(route->path, request, params))
             continue;
-        if (route->method == method) {
+        if (route->methods & request->method) {
             memcpy(context->params, params, sizeof(params));
             return route;
         }
-        methods |= route->method | HTTP_OPTIONS;
-        methods |= route->method == HTTP_GET ? HTTP_HEAD : 0;
+        methods |= route->methods | HTTP_OPTIONS;
     }
     if (methods == 0) {
         (void)failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
@@ -172,7 +177,7 @@ static const struct http_route *find_route(struct http_context *context)
     }
     allowed = allowed_methods(context->arena, methods);
     response_header(context->response, "Allow", text_of(allowed));
-    if (method == HTTP_OPTIONS) {
+    if (request->method == HTTP_OPTIONS) {
         context->response->status = 204;
         cors_add_preflight(context, allowed);
     } else
@@ -213,9 +218,9 @@ static enum error check_access(struct http_context *context, const struct http_r
                          &context->principal);
     if (error != OK)
         return error;
-    if (route->scope != 0 && !principal_may(&context->principal, (enum scope)route->scope))
+    if (route->scopes != 0 && !principal_may(&context->principal, route->scopes))
         return failure_set(&context->failure, ERR_FORBIDDEN, "this needs the scope %s",
-                           scope_name((enum scope)route->scope));
+                           scopes_phrase(context->arena, route->scopes));
     return OK;
 }
 

@@ -28,16 +28,17 @@ enum route_access {
 };
 
 struct http_route {
-    enum http_method method; /* GET answers HEAD too */
-    const char *path;        /* "/agents/:id/inbox": a segment with a colon matches any */
+    unsigned methods; /* one of enum http_method; HEAD is with GET, unless a GET takes something */
+    const char *path; /* "/agents/:id/inbox": a segment with a colon matches any */
     enum route_access access;
-    unsigned scope; /* enum scope; operator may all; 0: any principal */
+    unsigned scopes; /* of enum scope, any of them is enough; operator may all; 0: any principal */
     enum route_body body;
     const char *query; /* the parameters it knows, separated by spaces, or NULL */
     http_handler *handler;
 };
 
-extern const struct http_route http_routes[]; /* ends with a NULL path */
+extern const struct http_route http_routes[];                  /* ends with a NULL path */
+enum http_method route_method(const struct http_route *route); /* the one that names it */
 
 /* Answers a parsed request (`parsed` is what request_parse returned, with its failure). Reads the
  * body itself, once it is known that somebody wants it. */

@@ -22,18 +22,6 @@ static void fail(struct session *session, struct request *request, enum error er
     request_end(session, request);
 }
 
-static bool allowed(struct session *session, struct request *request)
-{
-    struct failure failure = {0};
-
-    if (dead_letter_visible(&session->principal))
-        return true;
-    fail(session, request,
-         failure_set(&failure, ERR_FORBIDDEN, "dead letters need the scope inbox or send"),
-         &failure);
-    return false;
-}
-
 /* `ids`, or one `id`; */
 static struct asked *need_ids(struct session *session, struct request *request)
 {
@@ -43,8 +31,6 @@ static struct asked *need_ids(struct session *session, struct request *request)
     bool several = document_kind(list) == DOCUMENT_ARRAY;
 
     request->state = asked;
-    if (!allowed(session, request))
-        return NULL;
     asked->count = several ? document_count(list) : one != NULL;
     if (asked->count == 0 || asked->count > DEAD_LETTER_BATCH_MAX) {
         request_invalid(session, request, "ids is an array of 1 to %d ids, as inbox.dead.list has",
@@ -109,8 +95,7 @@ void method_dead_list(struct session *session, struct request *request)
     struct asked *asked = arena_alloc(request->arena, sizeof(*asked));
 
     request->state = asked;
-    if (!allowed(session, request) ||
-        !request_int(session, request, "before", 1, INT64_MAX, 0, &asked->before) ||
+    if (!request_int(session, request, "before", 1, INT64_MAX, 0, &asked->before) ||
         !request_int(session, request, "limit", 1, DEAD_LETTER_LIST_MAX, DEAD_LIST_DEFAULT,
                      &asked->limit))
         return;

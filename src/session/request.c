@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "gateway/dead_letter.h"
 #include "session/state.h"
 
 #include <stdarg.h>
@@ -26,10 +27,10 @@ const struct method methods[] = {
     {"inbox.extend", method_inbox_extend, SCOPE_INBOX, 0, members_inbox},
     {"inbox.pull", method_inbox_pull, SCOPE_INBOX, 0, members_inbox},
     {"inbox.stats", method_inbox_stats, SCOPE_INBOX, 0, members_inbox},
-    {"inbox.dead.list", method_dead_list, 0, 0, members_dead_letters},
-    {"inbox.dead.show", method_dead_show, 0, 0, members_dead_letters},
-    {"inbox.redrive", method_redrive, 0, 0, members_dead_letters},
-    {"inbox.purge", method_purge, 0, 0, members_dead_letters},
+    {"inbox.dead.list", method_dead_list, DEAD_LETTER_SCOPES, 0, members_dead_letters},
+    {"inbox.dead.show", method_dead_show, DEAD_LETTER_SCOPES, 0, members_dead_letters},
+    {"inbox.redrive", method_redrive, DEAD_LETTER_SCOPES, 0, members_dead_letters},
+    {"inbox.purge", method_purge, DEAD_LETTER_SCOPES, 0, members_dead_letters},
     {"workflow.status", method_workflow_status, SCOPE_WORKFLOWS_READ, 0, members_workflow},
     {"workflow.list", method_workflow_list, SCOPE_WORKFLOWS_READ, 0, members_workflow},
     {"workflow.events", method_workflow_events, SCOPE_WORKFLOWS_READ, 0, members_workflow},
@@ -224,11 +225,11 @@ void request_dispatch(struct session *session, struct request *request)
         refuse(session, request, ERR_OVERLOADED, "too many requests wait for an answer");
         return;
     }
-    if (method != NULL && method->scope != 0 &&
-        !principal_may(&session->principal, (enum scope)method->scope)) {
+    if (method != NULL && method->scopes != 0 &&
+        !principal_may(&session->principal, method->scopes)) {
         refuse(session, request, ERR_FORBIDDEN,
                arena_printf(request->arena, "%s needs the scope %s", method->name,
-                            scope_name((enum scope)method->scope)));
+                            scopes_phrase(request->arena, method->scopes)));
         return;
     }
     wrong = members_check(request->arena, request->params,

@@ -98,7 +98,7 @@ struct member {
 struct method {
     const char *name;
     method_handler *handler;
-    unsigned scope; /* of enum scope; 0: everybody who is known */
+    unsigned scopes; /* of enum scope, any of them is enough; 0: everybody who is known */
     unsigned flags;
     const struct member *members; /* whose type is looked at before the handler; NULL: none */
 };

@@ -263,6 +263,31 @@ class Contract:
         )
 
 
+SCOPES = ("send", "inbox", "workflows:read", "workflows:write", "agents:write", "operator", "metrics")
+
+
+def scopes(stack, operations):
+    """Each scope that the document says is enough is, and every other is not. The bodies are no bodies: what
+    is allowed comes to nothing."""
+    tokens = {}
+    for scope in SCOPES:
+        name = "only-" + scope.replace(":", "-")
+        tokens[scope] = stack.gateway.principal(name, "program", f"array['{scope}']")
+    for path, method, operation in operations:
+        enough = {scope for one in operation["security"] for scope in one["bearer"]}
+        if not enough:
+            continue
+        allowed = set()
+        for scope, token in tokens.items():
+            answer = stack.http.send(method.upper(), path.replace("{id}", "%2E"), token=token)
+            if (answer.status, answer.json().get("code") if answer.status == 403 else "") != (403, "FORBIDDEN"):
+                allowed.add(scope)
+            else:
+                said = answer.json()["detail"].removeprefix("this needs the scope ").split(" or ")
+                enough &= set(said)
+        tap.equal(allowed, enough | {"operator"}, f"{method.upper()} {path}: the scopes that it needs, any of them")
+
+
 def answering(stack, ending):
     """alice is asked by nobody; bob answers what a heartbeat and a chat ask."""
     while not ending.is_set():
@@ -291,6 +316,7 @@ def main():
         tap.ok(len(names) > 40 and len(names) == len(set(names)), "every operation has a name of its own")
         for operation in operations:
             contract.documented(*operation)
+        scopes(stack, operations)
         sweeper = subprocess.Popen(
             [os.path.join(BUILD, "openclaw-gateway-sweeper")], env=http.environment,
             stderr=subprocess.DEVNULL,

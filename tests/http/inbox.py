@@ -146,6 +146,23 @@ def strangers(http, alice, bob, root):
     tap.equal(code_of(http.get("/agents/nobody", token=root)), not_found, "who is not there is not found")
 
 
+def not_safe(gateway, http, alice, bob):
+    """A pull takes messages; HEAD, which anybody may send who only looks, must not."""
+    message = send(http, alice, "looked at")["workflowUuid"]
+    for method in ("HEAD", "OPTIONS"):
+        answer = http.send(method, "/agents/bob/inbox?max=5", token=bob)
+        tap.equal(
+            (answer.status, answer.body, answer.headers.get("allow")),
+            ({"HEAD": 405, "OPTIONS": 204}[method], b"", "GET, OPTIONS"),
+            f"{method} of an inbox takes nothing",
+        )
+    state = gateway.value(f"select state || attempt || handed from openclaw.inbox where workflow_uuid = '{message}'")
+    tap.equal(state, "ready0false", "and no attempt is counted")
+    got = http.get("/agents/bob/inbox", token=bob).json()["messages"]
+    tap.equal([(m["content"], m["attempt"]) for m in got], [("looked at", 1)], "it comes to who asks")
+    http.post("/agents/bob/inbox/ack", {"deliveryIds": [got[0]["deliveryId"]]}, token=bob)
+
+
 def refusals(http, bob):
     bad = (400, "INVALID_REQUEST")
     for query in ("max=0", "max=101", "max=x", "wait=31", "wait=-1", "leaseMs=1", "other=1"):
@@ -171,6 +188,7 @@ def main():
             waiting(http, alice, bob)
             portions(gateway, http, alice, bob)
             strangers(http, alice, bob, root)
+            not_safe(gateway, http, alice, bob)
             refusals(http, bob)
             tap.equal(http.events("http.failure"), [], "nothing was our own failure")
     return tap.done()

@@ -74,13 +74,19 @@ static const struct refusal_row {
 
 /* ---- refusing ------------------------------------------------------------------------------- */
 
-/* Answers and ends the request, and ends the connection. */
+/* Answers and ends the request, and ends the connection. Who never asked (NULL) is told why it
+ * ends. */
 static void refuse_because(struct session *session, struct request *request, enum refusal refusal,
                            const char *message)
 {
     struct document *details = NULL;
     bool later = refusal == REFUSED_STARTUP;
 
+    if (request == NULL) {
+        credentials_log(session, refusals[refusal].log, refusals[refusal].failed);
+        session_end(session, message, STOP_GRACE_MS);
+        return;
+    }
     if (refusals[refusal].detail != NULL) {
         details = document_object(request->arena);
         document_put_string(details, "code", refusals[refusal].detail);
@@ -332,9 +338,12 @@ static void fail_opening(struct session *session, enum error error, const struct
     struct request *request = session->opening;
 
     session->opening = NULL;
-    if (request == NULL)
+    if (session->state != SESSION_CHECKING)
         return;
-    if (error_retry(error) == RETRY_NEVER) {
+    if (request == NULL) {
+        log_failure("session.handshake", failure);
+        refuse(session, NULL, REFUSED_STARTUP);
+    } else if (error_retry(error) == RETRY_NEVER) {
         log_failure("session.handshake", failure);
         frame_error(session, request, error, failure);
         request_end(session, request);
@@ -411,7 +420,7 @@ static void check_answer(struct session *session, struct operation *operation, e
     (void)operation;
     if (error == OK)
         error = principal_check_result(rows, failure, &principal);
-    if (session->state != SESSION_CHECKING || request == NULL)
+    if (session->state != SESSION_CHECKING)
         return;
     if (error == ERR_UNAUTHORIZED) {
         session->opening = NULL;
@@ -489,13 +498,37 @@ void method_connect(struct session *session, struct request *request)
         operation_serve(operation_new(session, &presence_kind), request);
 }
 
+static bool is_limited(struct session *session)
+{
+    struct failure failure;
+
+    return attempt_check(session->options, session->peer->remote, session->token, &failure,
+                         &session->refused_wait_ms) != OK;
+}
+
+/* Somebody at a prompt, or an agent that only listens for now, has said who it is by its header.
+ * Only now, and not at once: until it speaks it may still present another token in connect. */
+bool handshake_by_header(struct session *session)
+{
+    if (session->state != SESSION_GREETED || session->refuses != NULL || session->token.len == 0 ||
+        session->options->auth_mode == (int)AUTH_NONE)
+        return false;
+    session->handshake_by = INT64_MAX; /* from here the calls' own deadlines hold */
+    if (is_limited(session)) {
+        refuse(session, NULL, REFUSED_LIMITED);
+        return true;
+    }
+    session_enter(session, SESSION_CHECKING);
+    (void)operation_new(session, &check_kind);
+    return true;
+}
+
 /* The first frame of a client that is not known yet. */
 void handshake_take(struct session *session, struct request *request)
 {
     bool connects = request->method != NULL && (request->method->flags & METHOD_CONNECTS);
     bool anybody = session->options->auth_mode == (int)AUTH_NONE;
     enum refusal refusal = REFUSAL__MAX;
-    struct failure failure;
 
     if (session->refuses != NULL)
         refusal = (enum refusal)(session->refuses - refusals);
@@ -503,9 +536,7 @@ void handshake_take(struct session *session, struct request *request)
         refusal = read_connect(session, request->params);
     if (refusal == REFUSAL__MAX && !anybody && session->token.len == 0)
         refusal = connects ? REFUSED_TOKEN_MISSING : REFUSED_NOT_CONNECT;
-    if (refusal == REFUSAL__MAX && !anybody &&
-        attempt_check(session->options, session->peer->remote, session->token, &failure,
-                      &session->refused_wait_ms) != OK)
+    if (refusal == REFUSAL__MAX && !anybody && is_limited(session))
         refusal = REFUSED_LIMITED;
     if (refusal != REFUSAL__MAX) {
         refuse(session, request, refusal);

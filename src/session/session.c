@@ -25,6 +25,7 @@ struct session *session_new(const struct engine *engine, const struct peer *peer
     session->options = engine->options;
     session->peer = peer;
     session->now = session->started = now;
+    session->handshake_by = now + session->options->handshake_timeout_ms;
     session->scopes_asked = ~0U;
     session->queue_end = &session->queue;
     session->tick_at = session->recheck_at = session->end_at = INT64_MAX;
@@ -259,11 +260,6 @@ static int64_t write_deadline(const struct session *session)
     return session->output_moved + session->options->write_timeout_ms;
 }
 
-static int64_t handshake_deadline(const struct session *session)
-{
-    return session->started + session->options->handshake_timeout_ms;
-}
-
 int64_t session_deadline(const struct session *session)
 {
     int64_t deadline = earlier(write_deadline(session), operations_deadline(session));
@@ -275,7 +271,7 @@ int64_t session_deadline(const struct session *session)
         return session->wound_up ? earlier(session->end_at, deadline) : session->now;
     case SESSION_GREETED:
     case SESSION_CHECKING:
-        return earlier(earlier(deadline, handshake_deadline(session)), input_deadline(session));
+        return earlier(earlier(deadline, session->handshake_by), input_deadline(session));
     case SESSION_OPEN:
         break;
     }
@@ -348,7 +344,8 @@ void session_advance(struct session *session, int64_t now)
         session->left = true; /* there is nobody to say goodbye to */
         session_end(session, "the client does not read", LEFT_GRACE_MS);
     }
-    if (session->state < SESSION_OPEN && now >= handshake_deadline(session))
+    if (session->state < SESSION_OPEN && now >= session->handshake_by &&
+        !handshake_by_header(session))
         session_end(session, "nobody authenticated in time", STOP_GRACE_MS);
     if (session->state < SESSION_ENDING) {
         input_advance(session);

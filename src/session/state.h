@@ -257,12 +257,13 @@ struct session {
     struct text token;                 /* presented, in life; absent: none was needed */
     bool token_by_header;              /* no connect is needed */
     bool token_is_ticket;
+    int64_t handshake_by;        /* open by then, or it ends */
     int64_t refused_wait_ms;     /* too many have failed */
     struct principal refused_as; /* whose ended token was presented */
     unsigned scopes_asked;       /* ~0: all */
     unsigned scopes_needed;      /* asked for by their own names: the principal must have them */
     struct principal principal;
-    struct request *opening; /* the frame that waits for the check */
+    struct request *opening; /* the frame that waits for the check; NULL: none came in time */
     bool connected;          /* hello-ok was said: the official dialect */
     bool bare;               /* what was last understood was a bare message */
     int64_t protocol;
@@ -370,6 +371,9 @@ bool request_int(struct session *session, struct request *request, const char *k
 /* handshake.c */
 void handshake_start(struct session *session); /* finds what is refused before anything is read */
 void handshake_take(struct session *session, struct request *request);
+/* The time is up and nothing was said: the header's credentials are checked. False: there are none,
+ * or they are being checked already. */
+bool handshake_by_header(struct session *session);
 bool handshake_register_again(struct session *session);
 
 /* credentials.c */

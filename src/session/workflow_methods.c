@@ -157,7 +157,8 @@ static const struct operation_kind events_allowed_kind = {"workflow.events.allow
 /* ---- list
  * ---------------------------------------------------------------------------------------- */
 
-/* Parameters: statuses, name, queue, since, until, principal, and after which row; the limit; attributes. */
+/* Parameters: statuses, name, queue, since, until, principal, and after which row; the limit;
+ * attributes. */
 static bool list_call(struct session *session, struct operation *operation,
                       struct db_call *ret_call)
 {

@@ -218,6 +218,33 @@ def check_headers(tap, world):
         tap.equal(session.wait(5), 0, "and the connection ends")
 
 
+def check_silence(tap, world):
+    """A client that says nothing within the time for the handshake; its header has spoken."""
+    bearer = {"HANDSHAKE_TIMEOUT_MS": 200, "TICK_INTERVAL_MS": 100}
+    with world.open(HTTP_AUTHORIZATION=f"Bearer {world.tokens['alice']}", **bearer) as session:
+        tap.ok(session.event("tick")["ts"], "who is known by its header stays, and hears ticks")
+        tap.equal(session.call("status")["principal"], "alice", "and is who its header says")
+        hello = session.connect(None)
+        tap.equal(hello["type"], "hello-ok", "and may still say connect")
+    with world.open(HTTP_AUTHORIZATION="Bearer nonsense", **bearer) as session:
+        tap.equal(
+            session.event("shutdown")["reason"],
+            "unauthorized: the token is unknown, expired or revoked",
+            "a wrong header is refused, though nothing was asked",
+        )
+        tap.equal(session.wait(5), 0, "and the connection ends")
+        failed = [line["reason"] for line in session.log() if line["event"] == "auth.failed"]
+        tap.equal(failed, ["bad token"], "which is logged, once")
+    away = {
+        "DATABASE_URL": "postgresql:///nowhere?host=/nonexistent",
+        "HANDSHAKE_TIMEOUT_MS": 200,
+        "DB_TIMEOUT_MS": 500,
+    }
+    with world.open(HTTP_AUTHORIZATION=f"Bearer {world.tokens['alice']}", **away) as session:
+        tap.ok(session.event("shutdown", 30)["reason"], "without a database it ends, and says so")
+        tap.equal(session.wait(5), 0, "with success")
+
+
 def check_origin(tap, world):
     allowed = "https://ui.example https://b.example:8443"
     for origin, good in (
@@ -277,6 +304,7 @@ def main():
         check_log(tap, world)
         check_scopes(tap, world)
         check_headers(tap, world)
+        check_silence(tap, world)
         check_origin(tap, world)
         check_nobody(tap, world)
         check_revoked(tap, world)

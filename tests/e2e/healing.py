@@ -5,6 +5,7 @@ accepted before is delivered after."""
 
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -46,6 +47,34 @@ def check_service(tap, stack, name):
     tap.ok(back < start, f"{name}: killed, started again within {start:.0f} s")
     tap.ok(healed < limit + 1, f"{name}: the gateway answers again", f"after {healed:.2f} s")
     diagnose(f"{name}: process back after {back:.2f} s, gateway whole after {healed:.2f} s")
+
+
+def check_welcome(tap, stack, name, answer):
+    """Who comes while a backend is away is told so; who comes when it is back is served, at once."""
+    turned_away = 0
+    for _ in range(3):
+        stack.stop_service(name)
+        tap.ok(not any([answer(stack) for _ in range(3)]), f"{name} is away, and three clients are told so")
+        stack.start_service(name)
+        wait(lambda: is_listening(stack, name), f"{name} is back")
+        turned_away += not answer(stack)
+    tap.equal(turned_away, 0, f"{name} is back, and the first client to come is served")
+
+
+def http_socket(stack):
+    state = os.path.join(stack.directory, "state")  # where the folder's path is too long for a socket's
+    inside = state if os.path.exists(state) else stack.directory
+    with open(os.path.join(inside, "etc", "gateway.env"), encoding="utf-8") as file:
+        [line] = [line for line in file if line.startswith("HTTP_SOCKET=")]
+    return line.strip().split("=", 1)[1].strip('"')
+
+
+def is_listening(stack, name):
+    """Past the front server, which must not hear of a connection that is refused."""
+    family = socket.AF_UNIX if name == "http" else socket.AF_INET
+    address = http_socket(stack) if name == "http" else ("127.0.0.1", stack.websocketd_port)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(address) == 0
 
 
 def check_supervisor(tap, stack, name):
@@ -105,6 +134,10 @@ def main():
     with Stack() as stack:
         for name in stack.SERVICES:
             check_service(tap, stack, name)
+        stack.stop_service("keeper")
+        check_welcome(tap, stack, "websocketd", websocket_answers)
+        check_welcome(tap, stack, "http", answers)
+        stack.start_service("keeper")
         for name in ("postgres", "http", "websocketd", "sweeper"):
             check_supervisor(tap, stack, name)
         keeper = stack.supervisor("keeper")

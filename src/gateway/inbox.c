@@ -2,6 +2,7 @@
 #include "gateway/inbox.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/uuid.h"
@@ -49,6 +50,30 @@ static void ring_column(const struct engine *engine, struct db_rows *rows, unsig
         if (bell.data)
             engine_ring(engine, &bell, 1);
     }
+}
+
+void inbox_call_audit(struct db_call *call, const struct principal *by, struct text agent)
+{
+    static const struct {
+        enum statement plain, audited;
+    } pairs[] = {
+        {STATEMENT_INBOX_SUBSCRIBE, STATEMENT_INBOX_SUBSCRIBE_AUDITED},
+        {STATEMENT_INBOX_CLAIM, STATEMENT_INBOX_CLAIM_AUDITED},
+        {STATEMENT_INBOX_ACK, STATEMENT_INBOX_ACK_AUDITED},
+        {STATEMENT_INBOX_NACK, STATEMENT_INBOX_NACK_AUDITED},
+        {STATEMENT_INBOX_EXTEND, STATEMENT_INBOX_EXTEND_AUDITED},
+    };
+
+    if (by->credential_id[0] == '\0' || text_is(agent, by->id))
+        return;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (call->statement == pairs[i].plain) {
+            call->statement = pairs[i].audited;
+            db_add_string(call, by->id);
+            return;
+        }
+    }
+    abort();
 }
 
 void inbox_subscribe_call(struct db_call *call, struct arena *arena, const struct engine *engine,

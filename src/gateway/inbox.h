@@ -13,12 +13,18 @@
 
 #include "base/document.h"
 #include "durable/engine.h"
+#include "gateway/principal.h"
 
 #define INBOX_IN_FLIGHT_MAX 100
 #define INBOX_ACK_MAX       1000 /* delivery ids in one request */
 #define INBOX_LEASE_MIN_MS  1000
 #define INBOX_LEASE_MAX_MS  3600000
 #define DELIVERY_ID_MAX     64
+
+/* Makes of a call to subscribe, claim, acknowledge, refuse or extend one that leaves its row in the
+ * audit, in the same transaction, where `by` is somebody else than the agent whose inbox it is. The
+ * agent's own costs nothing; nor does anybody's with AUTH_MODE=none, where nobody is known. */
+void inbox_call_audit(struct db_call *call, const struct principal *by, struct text agent);
 
 /* Subscribe: rows of one: see result. ERR_NOT_FOUND: no such agent. */
 struct inbox_subscription {

@@ -64,6 +64,7 @@ static enum error claim_portion(struct http_context *context, struct pull *pull,
 
     inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, limit, lease_ms,
                      inbox_claim_token(context->arena));
+    inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)
         error = inbox_claim_result(context->arena, context->params[0], rows, &context->failure,
@@ -220,6 +221,7 @@ enum error handle_inbox_ack(struct http_context *context)
         requests[i].response = response;
     }
     inbox_ack_call(&call, arena, engine, context->params[0], requests, count);
+    inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)
         error = inbox_ack_result(engine, arena, rows, &context->failure, &acks, &count);
@@ -274,6 +276,7 @@ enum error handle_inbox_nack(struct http_context *context)
         return error;
     inbox_nack_call(&call, context->arena, engine, context->params[0], id, delay_ms, requeue,
                     reason);
+    inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)
         error = inbox_nack_result(engine, rows, &context->failure, &nack);
@@ -308,6 +311,7 @@ enum error handle_inbox_extend(struct http_context *context)
         return failure_set(&context->failure, ERR_INVALID_REQUEST, "leaseMs must be from %d to %d",
                            INBOX_LEASE_MIN_MS, INBOX_LEASE_MAX_MS);
     inbox_extend_call(&call, context->arena, context->params[0], ids, count, lease_ms);
+    inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)
         error = inbox_extend_result(&context->server->engine, rows, &context->failure, &extended,

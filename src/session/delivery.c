@@ -347,6 +347,7 @@ static bool claim_call(struct session *session, struct operation *operation,
     inbox_claim_call(ret_call, operation->arena, text_of(subscription->agent),
                      session->engine->executor.id, subscription->epoch, subscription->max_in_flight,
                      limit, subscription->lease_ms, NULL);
+    inbox_call_audit(ret_call, &session->principal, text_of(subscription->agent));
     return true;
 }
 

@@ -56,6 +56,7 @@ static bool subscribe_call(struct session *session, struct operation *operation,
     inbox_subscribe_call(ret_call, operation->arena, session->engine, wanted->agent,
                          wanted->consumer, wanted->exclusive, wanted->max_in_flight,
                          wanted->lease_ms);
+    inbox_call_audit(ret_call, &session->principal, wanted->agent);
     return true;
 }
 
@@ -292,6 +293,7 @@ static bool ack_call(struct session *session, struct operation *operation, struc
             requests[count++] = (struct ack_request){named->ids[i], named->response};
     }
     inbox_ack_call(ret_call, operation->arena, session->engine, operation->about, requests, count);
+    inbox_call_audit(ret_call, &session->principal, operation->about);
     return true;
 }
 
@@ -417,6 +419,7 @@ static bool nack_call(struct session *session, struct operation *operation,
 
     inbox_nack_call(ret_call, operation->arena, session->engine, named->agent, named->ids[0],
                     named->delay_ms, named->requeue, named->reason);
+    inbox_call_audit(ret_call, &session->principal, named->agent);
     return true;
 }
 
@@ -483,9 +486,9 @@ static bool extend_call(struct session *session, struct operation *operation,
 {
     const struct named *named = operation->requests->state;
 
-    (void)session;
     inbox_extend_call(ret_call, operation->arena, named->agent, named->ids, named->count,
                       named->lease_ms);
+    inbox_call_audit(ret_call, &session->principal, named->agent);
     return true;
 }
 

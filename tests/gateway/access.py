@@ -274,6 +274,85 @@ def audit(world, http):
     tap.equal(http.get("/audit", token=world.tokens["alice"]).status, 403, "for operators")
 
 
+def in_the_audit(world, count):
+    """The newest acts, oldest first, as (who, act, whose inbox, the messages)."""
+    rows = world.value(
+        "select coalesce(json_agg(json_build_array(principal_id, act, subject, detail -> 'messages') order by audit_id), '[]')"
+        " from openclaw.audit"
+    )
+    return json.loads(rows)[-count:]
+
+
+def inboxes_of_others(world, http):
+    """Who takes, settles or kills what is not its own is on record; whose own it is leaves none."""
+    alice, bob, root = (world.tokens[name] for name in ("alice", "bob", "root"))
+
+    def send(key):
+        answer = http.post("/messages", {"id": key, "to": "bob", "content": key}, token=alice)
+        tap.equal(answer.status, 200, f"{key} is sent")
+
+    def post(verb, body, token):
+        answer = http.post(f"/agents/bob/inbox/{verb}", body, token=token)
+        tap.equal(answer.status, 200, f"{verb} is done")
+        return answer.json()
+
+    world.sql("truncate openclaw.audit")
+    for key in ("own1", "own2"):
+        send(key)
+    own = [m["deliveryId"] for m in http.get("/agents/bob/inbox", token=bob).json()["messages"]]
+    post("extend", {"deliveryIds": own, "leaseMs": 60_000}, bob)
+    post("ack", {"deliveryIds": own[:1]}, bob)
+    post("nack", {"deliveryId": own[1], "requeue": False}, bob)
+    with world.connect("bob") as session:
+        send("own3")
+        session.call("inbox.subscribe", {"inbox": "bob"})
+        session.call("inbox.ack", {"deliveryIds": [session.event("inbox.message")["deliveryId"]]})
+    tap.equal(acts(world), "", "what an agent does with its own inbox is no act of anybody else")
+
+    for key in ("other1", "other2"):
+        send(key)
+    taken = [m["deliveryId"] for m in http.get("/agents/bob/inbox", token=root).json()["messages"]]
+    tap.equal(http.get("/agents/bob/inbox", token=root).json()["messages"], [], "an empty inbox is read")
+    post("extend", {"deliveryIds": taken, "leaseMs": 60_000}, root)
+    post("ack", {"deliveryIds": taken[:1]}, root)
+    post("ack", {"deliveryIds": taken[:1]}, root)
+    post("nack", {"deliveryId": taken[1], "requeue": False}, root)
+    tap.equal(
+        in_the_audit(world, 9),
+        [
+            ["root", "inbox.claim", "bob", ["other1", "other2"]],
+            ["root", "inbox.extend", "bob", ["other1", "other2"]],
+            ["root", "inbox.ack", "bob", ["other1"]],
+            ["root", "inbox.nack", "bob", ["other2"]],
+        ],
+        "what an operator does with it is on record, and nothing that it only tried",
+    )
+
+    world.sql("truncate openclaw.audit")
+    with world.connect("root") as session:
+        send("pushed")
+        session.call("inbox.subscribe", {"inbox": "bob"})
+        pushed = session.event("inbox.message")["deliveryId"]
+        session.call("inbox.extend", {"deliveryIds": [pushed], "leaseMs": 60_000})
+        session.call("inbox.ack", {"deliveryIds": [pushed]})
+        session.call("inbox.unsubscribe", {"inbox": "bob"})
+        send("pulled")
+        [pulled] = session.call("inbox.pull", {"inbox": "bob"})["messages"]
+        session.call("inbox.nack", {"deliveryId": pulled["deliveryId"], "inbox": "bob", "requeue": False})
+    tap.equal(
+        in_the_audit(world, 9),
+        [
+            ["root", "inbox.subscribe", "bob", None],
+            ["root", "inbox.claim", "bob", ["pushed"]],
+            ["root", "inbox.extend", "bob", ["pushed"]],
+            ["root", "inbox.ack", "bob", ["pushed"]],
+            ["root", "inbox.claim", "bob", ["pulled"]],
+            ["root", "inbox.nack", "bob", ["pulled"]],
+        ],
+        "also over WebSocket",
+    )
+
+
 def main():
     with World() as world:
         with Responder(world.cluster, {"RUNTIME_DIR": world.runtime}) as http:
@@ -282,6 +361,7 @@ def main():
             of_others(world, http)
             tickets(world, http)
             audit(world, http)
+            inboxes_of_others(world, http)
             revocation(world, http)
             tap.equal(http.events("http.failure"), [], "nothing was our own failure")
             for token in world.tokens.values():

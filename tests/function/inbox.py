@@ -112,7 +112,7 @@ def test_held_by_taken(db):
     tap.equal(none["inbox_seq"], None, "of this one not while its first is not handed over")
     tap.ok(0 < none["next_due_ms"] <= 100, "and that is soon", none)
     tap.equal(ids(db.claim(holder="s1", limit=1)), ["t3"], "who has the first may have the next, too")
-    db.call("inbox_release", agent=None, holders=["s1"])  # it was killed
+    db.call("inbox_release", agent=None, holders=["s1"], known=[])  # it was killed
     tap.equal(ids(db.claim(holder="s2", limit=1)), ["t1"], "then the first comes first")
     db.handed(db.inbox("alice:t1"))
     tap.equal(ids(db.claim(holder="s3")), ["t3", "t4"], "and once it is handed over the next to anybody")
@@ -338,7 +338,7 @@ def test_release(db):
     db.commit(message("r1"), message("r2"))
     one, two = db.claim()
     db.handed(one)
-    db.twice(tap, "release", lambda: db.call("inbox_release", agent=None, holders=["s1"]))
+    db.twice(tap, "release", lambda: db.call("inbox_release", agent=None, holders=["s1"], known=[]))
     tap.equal(
         (db.inbox("alice:r1")["attempt"], db.inbox("alice:r2")["attempt"]),
         (1, 0),
@@ -354,7 +354,7 @@ def test_release(db):
         [a["outcome"] for a in db.ack(one, two)], ["stale", "stale"], "the old deliveries are stale"
     )
     tap.equal(
-        db.call("inbox_release", agent="carol", holders=["s2"])[0]["inbox_release"],
+        db.call("inbox_release", agent="carol", holders=["s2"], known=[])[0]["inbox_release"],
         0,
         "one agent's only",
     )

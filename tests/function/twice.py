@@ -433,7 +433,7 @@ def inbox_nack(db):
 @row
 def inbox_release(db):
     delivery(db)
-    return lambda: db.call("inbox_release", agent="bob", holders=["s1"])
+    return lambda: db.call("inbox_release", agent="bob", holders=["s1"], known=[])
 
 
 @row

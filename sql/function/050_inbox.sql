@@ -174,8 +174,8 @@ $$;
 -- given out while an earlier one of the sender waits for another try, or was leased to somebody else
 -- and not handed over yet: that one may die before it does. Where only one may be in flight, a message
 -- that waits for another try holds the whole line, and comes first when it is due. What expired is left to the sweeper; what was
--- cancelled is withdrawn. With no message the one row says when the next may be due; with messages
--- next_due is null. p_token, for pulls: fresh for each claim, and the same where its answer was lost;
+-- cancelled is withdrawn. The last row is without a message: it says when the next may be due, null where
+-- none is waiting, so that who is told of no other need not ask again. p_token, for pulls: fresh for each claim, and the same where its answer was lost;
 -- called again with it the claim gives what it gave.
 -- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
 -- resumes it finds all that was leased); the inbox's advisory lock for claims, so that one sees what
@@ -224,6 +224,7 @@ declare
   v_waiting boolean;
   v_head bigint;
   v_ready boolean;
+  v_more boolean := false;
 begin
   -- who finds nothing locks nothing either, for a lock is a commit and a flush
   v_ready := exists (
@@ -410,19 +411,26 @@ begin
     join dbos_system.notifications n on n.message_uuid = l.message_uuid
     order by l.rank;
     if found then
-      return;
+      v_more := exists (
+        select
+        from openclaw.inbox i
+        where i.agent_id = p_agent
+          and i.state = 'ready'
+          and i.due_at <= v_now
+          and i.expires_at > v_now
+      );
     end if;
   end if;
 
   return query
   select
-    (
+    case when v_more then 0 else (
       select min(case when i.due_at > v_now then i.due_at - v_now else v_soon end)
       from openclaw.inbox i
       where i.agent_id = p_agent
         and i.state = 'ready'
         and (i.due_at > v_now or v_taken)
-    ),
+    ) end,
     null::bigint, null, null, null, null, null, null, null, null::integer, null::integer,
     null::boolean, null::boolean, null::bigint, null::bigint, null::bigint;
 end

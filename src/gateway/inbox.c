@@ -226,11 +226,9 @@ enum error inbox_claim_result(struct arena *arena, struct text agent, struct db_
     struct delivery *deliveries;
     enum error error;
 
-    if (count == 1 && db_is_null(rows, 0, 1)) {
-        *ret_next_due_ms = db_int_or(rows, 0, 0, -1);
-        *ret_count = 0;
-        return OK;
-    }
+    *ret_next_due_ms = -1;
+    if (count > 0 && db_is_null(rows, count - 1, 1))
+        *ret_next_due_ms = db_int_or(rows, --count, 0, -1);
     deliveries = arena_array(arena, count ? count : 1, sizeof *deliveries);
     for (size_t row = 0; row < count; row++) {
         struct delivery *delivery = &deliveries[row];
@@ -255,7 +253,6 @@ enum error inbox_claim_result(struct arena *arena, struct text agent, struct db_
         return error;
     *ret_deliveries = deliveries;
     *ret_count = count;
-    *ret_next_due_ms = -1;
     return OK;
 }
 

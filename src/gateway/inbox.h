@@ -60,8 +60,8 @@ struct delivery {
  * or a name of the caller's for a pull; epoch 0: no subscription; max_in_flight 0: not bounded but
  * by limit. token: of a pull, from inbox_claim_token(): called again with it, because an answer was
  * lost, the claim gives what it gave; NULL for a subscription, which resumes. ERR_FENCED: a newer
- * subscriber has the inbox. With no delivery *ret_next_due_ms says when one may be due (-1: none is
- * waiting). */
+ * subscriber has the inbox. *ret_next_due_ms says when one more may be due: -1 where none is waiting,
+ * and after a pull that was repeated, where it is not known. */
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
                       int64_t lease_ms, const char *token);

@@ -401,16 +401,15 @@ static void claimed(struct session *session, struct subscription *subscription,
     struct backlog *backlog;
     int64_t look = session->now + clock_jitter_ms(LOOK_MS), claim_at;
 
-    subscription->more = count > 0 && (int64_t)count == operation->limit;
+    subscription->more = count > 0 && next_due_ms == 0;
     /* earlier: a bell that rang while this claim was under way may be of what it did not see */
     subscription->look_at = earlier(subscription->look_at, look);
     if (operation->limit == 0)
         claim_at = session->now; /* as soon as there is room */
-    else if (count == 0)
+    else if (subscription->more)
+        claim_at = session->now;
+    else /* what is accepted from now on rings */
         claim_at = next_due_ms >= 0 ? earlier(look, session->now + next_due_ms + 1) : look;
-    else
-        claim_at =
-            subscription->more ? session->now : session->now + clock_jitter_ms(CLAIM_DELAY_MS);
     subscription->claim_at = earlier(subscription->claim_at, claim_at);
     if (count == 0)
         return;

@@ -257,7 +257,7 @@ static struct named *need_named(struct session *session, struct request *request
     return need_agent_of(session, request, named) ? named : NULL;
 }
 
-/* It is settled or gone; there may be room for the next. */
+/* It is settled or gone: there is room for the next, where one was left behind. */
 static void landed(struct session *session, struct text delivery_id)
 {
     struct flight *flight = flight_find(session, delivery_id);
@@ -266,10 +266,10 @@ static void landed(struct session *session, struct text delivery_id)
     if (flight == NULL)
         return;
     flight_remove(session, flight);
-    if (subscription == NULL)
-        return;
+    if (subscription == NULL || !subscription->more)
+        return; /* what comes from now on rings */
     /* a wide window is filled again half by half, so that acknowledgements share a claim */
-    bool now = subscription->more && subscription->in_flight * 2 <= subscription->max_in_flight;
+    bool now = subscription->in_flight * 2 <= subscription->max_in_flight;
     subscription->claim_at =
         earlier(subscription->claim_at, session->now + (now ? 0 : CLAIM_DELAY_MS));
 }

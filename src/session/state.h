@@ -182,7 +182,7 @@ struct subscription {
     struct operation *claim; /* queued or running, or NULL */
     int64_t claim_at;        /* when to take more, if there is room */
     int64_t look_at;         /* when to ask even without room: somebody may have fenced us */
-    bool more;               /* the last claim took all that it asked for */
+    bool more;               /* the last claim left behind what could be taken now */
     bool doubt;              /* a claim's answer was lost: we may hold what we do not know of */
 };
 

@@ -101,6 +101,24 @@ def test_head_of_line(db):
     tap.equal(ids(db.claim(max_in_flight=9)), ["hl0", "hl2"], "where several are taken by rank")
 
 
+def test_what_is_left(db):
+    """The last row of a claim says whether asking again is worth it, and when."""
+    db.commit(message("w1"), message("w2"), message("w3", delay=60_000))
+
+    def last(limit):
+        rows = db.call(
+            "inbox_claim", agent="bob", holder="s1", epoch=None, max_in_flight=None, limit=limit, lease_ms=1000
+        )
+        return len(rows) - 1, rows[-1]["inbox_seq"], rows[-1]["next_due_ms"]
+
+    tap.equal(last(1), (1, None, 0), "where more could be taken: at once")
+    count, none, due = last(9)
+    tap.ok((count, none) == (1, None) and 50_000 < due <= 60_000, "where one is for later: then", due)
+    db.run("delete from openclaw.inbox where message_uuid = 'alice:w3'")
+    db.commit(message("w4"))
+    tap.equal(last(1), (1, None, None), "where nothing is waiting: never, though the limit was reached")
+
+
 def test_held_by_taken(db):
     """Who shares an inbox may die before it has handed over what it took: nothing may overtake that."""
     db.commit(message("t1"), message("t2", sender="carol"), message("t3"), message("t4"))
@@ -532,6 +550,7 @@ TESTS = (
     test_claim_bytes,
     test_claim_fields,
     test_held_by_waiting, test_head_of_line,
+    test_what_is_left,
     test_held_by_taken,
     test_claim_again,
     test_in_flight,

@@ -164,6 +164,7 @@ def note_lost(stage):
         """What a responder has done when it dies behind its answer."""
         return stage.value(
             "select delivery_id from openclaw.inbox_claim('bob', 'http:bob', null, null, 1, 30000)"
+            " where delivery_id is not null"
         )
 
     def keys(key):

@@ -206,8 +206,9 @@ def test_claim_waits(db):
             second.send("inbox_claim", agent="bob", holder="s1", epoch=None, max_in_flight=1, limit=1,
                         lease_ms=1000)  # fmt: skip
             second.waits_for_lock()
-        [row] = second.finish()
+        row, left = second.finish()
     tap.equal(row["message_id"], "cw1", "a claim waits for the first message, and does not take the next")
+    tap.equal(left["next_due_ms"], 0, "and says that it left the next behind")
 
 
 def test_claim_beside_pull(db):

@@ -214,12 +214,13 @@ enum error handle_agent_change(struct http_context *context)
     struct db_call call;
     struct text *bells;
     size_t count;
-    enum error error = agent_settings_check(context->body, NULL, &context->failure);
+    enum error error;
 
-    if (error != OK)
-        return error;
     if (!text_is_agent_id(id))
         return no_such(context);
+    error = agent_settings_check(context->body, id, NULL, &context->failure);
+    if (error != OK)
+        return error;
     db_call_init(&call, context->arena, STATEMENT_AGENT_CHANGE);
     db_add_string(&call, context->principal.id);
     db_add_text(&call, id);

@@ -4,7 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define PREFER_WAIT_MAX_S 86400 /* what is believed to be a number of seconds at all */
+#define PREFER_WAIT_MAX_S                                                                          \
+    86400 /* above it seconds make no difference: each route has its own limit */
 
 static struct text trimmed(struct text text)
 {
@@ -45,8 +46,27 @@ static bool is_name(struct text text, const char *name)
     return text.len == strlen(name) && strncasecmp(text.data, name, text.len) == 0;
 }
 
-enum error prefer_parse(struct text header, struct failure *failure, bool *ret_respond_async,
-                        int64_t *ret_wait_s)
+/* -1: no number of seconds. */
+static int64_t seconds_of(struct text value)
+{
+    int64_t seconds;
+
+    value = value.data != NULL ? trimmed(value) : TEXT_LITERAL("");
+    if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+        value = (struct text){value.data + 1, value.len - 2};
+    if (value.len == 0 || value.data[0] == '-')
+        return -1;
+    switch (text_int64(value, 0, PREFER_WAIT_MAX_S, &seconds)) {
+    case OK:
+        return seconds;
+    case ERR_NUMBER_RANGE:
+        return PREFER_WAIT_MAX_S;
+    default:
+        return -1;
+    }
+}
+
+void prefer_parse(struct text header, bool *ret_respond_async, int64_t *ret_wait_s)
 {
     bool respond_async = false;
     int64_t wait_s = -1;
@@ -57,18 +77,11 @@ enum error prefer_parse(struct text header, struct failure *failure, bool *ret_r
             next_part(&preference, ';'); /* parameters of a preference: none known */
         struct text name = next_part(&value, '=');
 
-        if (is_name(name, "respond-async")) {
+        if (is_name(name, "respond-async"))
             respond_async = true;
-        } else if (is_name(name, "wait") && wait_s < 0) {
-            value = value.data != NULL ? trimmed(value) : TEXT_LITERAL("");
-            if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
-                value = (struct text){value.data + 1, value.len - 2};
-            if (text_int64(value, 0, PREFER_WAIT_MAX_S, &wait_s) != OK)
-                return failure_set(failure, ERR_INVALID_REQUEST,
-                                   "Prefer: wait=N takes a number of seconds");
-        }
+        else if (is_name(name, "wait") && wait_s < 0)
+            wait_s = seconds_of(value);
     }
     *ret_respond_async = respond_async;
     *ret_wait_s = wait_s;
-    return OK;
 }

@@ -11,9 +11,8 @@
 #include "base/error.h"
 #include "base/text.h"
 
-/* Unknown preferences are ignored, as the RFC wants; of one that is given twice the first counts.
- * *ret_wait_s is -1 where none is asked for. Errors: INVALID_REQUEST (wait is no number). */
-enum error prefer_parse(struct text header, struct failure *failure, bool *ret_respond_async,
-                        int64_t *ret_wait_s) MUST_CHECK;
+/* What is not known or not understood is ignored, as the RFC wants (section 2); of one that is
+ * given twice the first counts. *ret_wait_s is -1 where no wait is asked for. */
+void prefer_parse(struct text header, bool *ret_respond_async, int64_t *ret_wait_s);
 
 #endif

@@ -312,7 +312,8 @@ static enum error parse_headers(struct http_request *request, http_variable_func
     request->is_secure = is_on(text_of(variable(context, "HTTPS")));
     /* Some servers set an empty CONTENT_LENGTH or CONTENT_TYPE where the client sent none. */
     request->has_length = request->content_length.len > 0;
-    return prefer_parse(prefer, failure, &request->respond_async, &request->wait_s);
+    prefer_parse(prefer, &request->respond_async, &request->wait_s);
+    return OK;
 }
 
 enum error request_parse(struct arena *arena, http_variable_function *variable, void *context,

@@ -80,11 +80,17 @@ static enum error check_model(const struct document *value, const char *name,
 static enum error check_session_key(const struct document *value, const char *name,
                                     struct failure *failure)
 {
-    enum error error = check_text(value, name, MESSAGE_SESSION_KEY_MAX, failure);
+    return check_text(value, name, MESSAGE_SESSION_KEY_MAX, failure);
+}
 
-    if (error == OK && !text_starts(document_string(value), "agent:"))
-        return failure_set(failure, ERR_INVALID_REQUEST, "sessionKey is agent:<id>:<session>");
-    return error;
+/* "agent:<id>:<session>", of this agent: by another's key its conversation would be that one's. */
+static bool is_session_key_of(struct text key, struct text agent_id)
+{
+    static const size_t prefix = sizeof("agent:") - 1;
+
+    return text_starts(key, "agent:") && key.len > prefix + agent_id.len + 1 &&
+           memcmp(key.data + prefix, agent_id.data, agent_id.len) == 0 &&
+           key.data[prefix + agent_id.len] == ':';
 }
 
 static enum error check_inbox_limit(const struct document *value, const char *name,
@@ -208,9 +214,11 @@ static const struct rule {
 };
 #define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
 
-enum error agent_settings_check(const struct document *settings, const char *others,
-                                struct failure *failure)
+enum error agent_settings_check(const struct document *settings, struct text agent_id,
+                                const char *others, struct failure *failure)
 {
+    struct text session_key = document_get_string(settings, "sessionKey");
+
     for (size_t i = 0; i < document_count(settings); i++) {
         struct text key = document_key(settings, i);
         const struct document *value;
@@ -233,5 +241,8 @@ enum error agent_settings_check(const struct document *settings, const char *oth
         if (error != OK)
             return error;
     }
+    if (session_key.data != NULL && !is_session_key_of(session_key, agent_id))
+        return failure_set(failure, ERR_INVALID_REQUEST, "sessionKey is agent:%.*s:<session>",
+                           (int)agent_id.len, agent_id.data);
     return OK;
 }

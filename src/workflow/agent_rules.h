@@ -21,12 +21,12 @@
 #define HEARTBEAT_TIMEOUT_MAX_MS 600000
 #define HEARTBEAT_TIMEOUT_MS     120000 /* where nothing is said */
 
-/* `settings` is an object of some of: name, persona, model ("provider/name"), userId, sessionKey,
- * inboxLimit, allowFrom, status, heartbeat, configuration; null clears one. Members whose names are
- * in `others` (separated by spaces; may be NULL) are somebody else's affair. Errors:
- * INVALID_REQUEST, INVALID_ID, TOO_LARGE; `failure` names the member. */
-enum error agent_settings_check(const struct document *settings, const char *others,
-                                struct failure *failure) MUST_CHECK;
+/* `settings` is an object of some of: name, persona, model ("provider/name"), userId, sessionKey
+ * ("agent:<agent_id>:<session>"), inboxLimit, allowFrom, status, heartbeat, configuration; null
+ * clears one. Members whose names are in `others` (separated by spaces; may be NULL) are somebody
+ * else's affair. Errors: INVALID_REQUEST, INVALID_ID, TOO_LARGE; `failure` names the member. */
+enum error agent_settings_check(const struct document *settings, struct text agent_id,
+                                const char *others, struct failure *failure) MUST_CHECK;
 
 /* An array of at most HEARTBEAT_CHECKLIST_MAX strings. */
 enum error heartbeat_checklist_check(const struct document *checklist,

@@ -25,8 +25,9 @@ static enum error validate_agent(struct workflow *workflow, void *context,
         return failure_set(workflow_failure(workflow), ERR_INVALID_ID,
                            "agentId must be 1 to %d letters, digits, dots, dashes or underscores",
                            AGENT_ID_MAX);
-    return agent_settings_check(workflow_input(workflow), "agentId mustBeNew",
-                                workflow_failure(workflow));
+    return agent_settings_check(workflow_input(workflow),
+                                document_get_string(workflow_input(workflow), "agentId"),
+                                "agentId mustBeNew", workflow_failure(workflow));
 }
 
 /* What is said of the agent, beyond its id. */

@@ -30,6 +30,12 @@ HOSTILE = [
     f"X_Forwarded_For: {FORGED}",
     f"X-Forwarded_For: {FORGED}",
     f"X_Forwarded-For: {FORGED}",
+    # with a dash these are the gateway's own
+    *(
+        f"{name}: {FORGED}"
+        for name in ("Idempotency_Key", "If_Match", "If_None_Match", "If_None-Match", "If-None_Match", "X_Request_Id")
+        + ("X-Request_Id", "X_Request-Id", "Sec_WebSocket_Protocol", "Sec-WebSocket_Protocol", "Sec_WebSocket-Protocol")
+    ),
 ]
 
 

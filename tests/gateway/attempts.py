@@ -3,6 +3,8 @@
 """Failed attempts to authenticate: who fails too often is told to wait, nobody else is, and the log says
 it in a line that fail2ban reads."""
 
+import datetime
+import json
 import os
 import re
 import shutil
@@ -96,7 +98,7 @@ def matches(lines):
         text = file.read()
     regex = re.search(r"^failregex = (.*)$", text, re.M).group(1)
     # fail2ban takes the time stamp out of a line before it looks
-    stamp = re.compile(r'"ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d')
+    stamp = re.compile(r'"ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"')
     pattern = re.compile(regex.replace("<ADDR>", r"(?P<address>[0-9A-Fa-f.:]+)"))
     found = [pattern.match(stamp.sub("", line, count=1)) for line in lines]
     return [m.group("address") for m in found if m]
@@ -124,6 +126,9 @@ def fail2ban(world, http):
     tap.equal(matches([evil + line]), ["198.51.100.99"], "where a URL pretends to be such a line, the real one counts")
     harmless = line.replace("auth.failed", "session.open")
     tap.equal(matches([evil + harmless, evil + "CONNECT"]), [], "or none")
+    for journal in ("myhost openclaw-gateway-http[1558]: ", "my.host websocketd[7]: " + prefix, "h websocketd: "):
+        tap.equal(matches([journal + line]), ["198.51.100.99"], f"from the journal: {journal}")
+        tap.equal(matches([journal + harmless]), [], "and nothing else")
     program = shutil.which("fail2ban-regex")
     if program is None:
         tap.skip("fail2ban itself reads them", "fail2ban-regex is missing")
@@ -131,16 +136,21 @@ def fail2ban(world, http):
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "log")
         with open(path, "w", encoding="utf-8") as file:
-            file.write("\n".join([*failed[:20], *own, evil + harmless]) + "\n")
+            journal = f"myhost openclaw-gateway-http[1558]: {failed[0]}"
+            file.write("\n".join([*failed[:20], *own, evil + harmless, journal]) + "\n")
         shutil.copy(FILTER, os.path.join(directory, "filter.conf"))
         done = subprocess.run(
-            [program, path, os.path.join(directory, "filter.conf")],
-            capture_output=True, text=True, check=False,
+            [program, "-v", path, os.path.join(directory, "filter.conf")],
+            capture_output=True, text=True, check=False, env={**os.environ, "TZ": "UTC-9"},
         )  # fmt: skip
     tap.ok(
-        re.search(r"Failregex: 21 total", done.stdout), "fail2ban itself reads them",
+        re.search(r"Failregex: 22 total", done.stdout), "fail2ban itself reads them",
         done.stdout + done.stderr,
     )
+    # it says the time of each in its own zone, nine hours ahead of what the line says
+    stamp = datetime.datetime.strptime(json.loads(failed[0])["ts"], "%Y-%m-%dT%H:%M:%S.%fZ")
+    local = (stamp + datetime.timedelta(hours=9)).strftime("%a %b %d %H:%M:%S %Y")
+    tap.ok(local in done.stdout, f"and takes their time for what it is: {local}", done.stdout)
 
 
 def main():

@@ -129,7 +129,8 @@ def changing(gateway, http, alice, root):
 def refused(http, alice, root):
     for document in (
         {"nonsense": 1}, {"agentId": "carl"}, {"name": ""}, {"name": 1}, {"model": "claude"},
-        {"model": "/x"}, {"model": "x/"}, {"model": "a/b c"}, {"sessionKey": "main"}, {"inboxLimit": 0},
+        {"model": "/x"}, {"model": "x/"}, {"model": "a/b c"}, {"sessionKey": "main"}, {"sessionKey": "agent:"}, {"sessionKey": "agent::"}, {"sessionKey": "agent:bob"},
+        {"sessionKey": "agent:bob:"}, {"sessionKey": "agent:carl:main"}, {"sessionKey": "agent:alicia:main"}, {"inboxLimit": 0},
         {"inboxLimit": "9"}, {"status": "gone"}, {"status": None}, {"allowFrom": "alice"},
         {"heartbeat": []}, {"heartbeat": {}}, {"heartbeat": {"enabled": 1}},
         {"heartbeat": {"enabled": True, "interval": "7m"}}, {"heartbeat": {"enabled": True, "x": 1}},

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/shared.h"
 #include "db/statement.h"
+#include "workflow/registry.h"
 
 #define LABELS_MAX 2
 #define TEXT_MAX   4194304 /* bytes of an answer */
@@ -26,6 +27,19 @@ static const struct metric {
 #undef METRIC
 };
 #define METRICS_COUNT (sizeof(metrics_table) / sizeof(metrics_table[0]))
+#define VALUES_MAX    4096 /* bytes of the label values of one metric that are there from zero */
+
+/* Steps that are there from zero: those of our workflows, and what they do by the engine. */
+static const char *const known_steps[] = {
+    "validateMessage", "storeMessage",     "routeMessage",
+    "validateAgent",   "createAgent",      "configureAgent",
+    "validateRequest", "changeStatus",     "validateHeartbeat",
+    "beginHeartbeat",  "recordHeartbeat",  "scheduleHeartbeat",
+    "validateChat",    "storeUserMessage", "storeAssistantMessage",
+    "composeGreeting", "sendGreeting",     "routeAgentMessage",
+    "DBOS.sleep",      "DBOS.getResult",
+};
+#define KNOWN_STEPS (sizeof(known_steps) / sizeof(known_steps[0]))
 
 /* Upper bounds of requests' durations, in milliseconds. */
 static const int64_t request_bounds[] = {1, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 30000};
@@ -46,6 +60,7 @@ static const char *const classes[] = {"2xx", "3xx", "4xx", "5xx"};
 struct metrics {
     struct http_server *server;
     struct worker_state *state;
+    const char *values[METRICS_COUNT];            /* of the table, "*" written out */
     shared_word busy;                             /* requests that this process answers now */
     shared_word *routes[ROUTES_MAX + 1][CLASSES]; /* the last: no route */
     shared_word *codes[CODES], *other_codes;
@@ -77,6 +92,30 @@ static void route_counter_name(const struct http_route *route, const char *class
         (void)snprintf(ret_name, size, "http - - %s", class);
 }
 
+/* "*" of a value stands for each workflow there is. */
+static const char *write_out(const char *values)
+{
+    struct buffer out;
+    char *text;
+
+    if (values == NULL || strchr(values, '*') == NULL)
+        return values;
+    buffer_init(&out, VALUES_MAX);
+    for (const struct workflow_definition *each = workflow_definitions; each->name != NULL; each++)
+        for (const char *rest = values; *rest != '\0';) {
+            size_t len = strcspn(rest, " ");
+
+            buffer_printf(&out, "%s%s%.*s", out.len > 0 ? " " : "", each->name, (int)len - 1,
+                          rest + 1);
+            rest += len + (rest[len] == ' ');
+        }
+    text = strndup(buffer_text(&out).data, out.len);
+    if (text == NULL || out.overflowed)
+        abort();
+    buffer_release(&out);
+    return text;
+}
+
 struct metrics *metrics_new(struct http_server *server)
 {
     struct metrics *metrics = calloc(1, sizeof(*metrics));
@@ -85,6 +124,8 @@ struct metrics *metrics_new(struct http_server *server)
 
     if (metrics == NULL)
         abort();
+    for (size_t i = 0; i < METRICS_COUNT; i++)
+        metrics->values[i] = write_out(metrics_table[i].values);
     metrics->server = server;
     metrics->state = worker_state_take();
     metrics->arena = arena_new();
@@ -279,9 +320,10 @@ static bool is_start(const char *values, const struct text *labels, size_t count
     return false;
 }
 
-static void put_metric(struct buffer *out, const struct metric *metric, struct db_rows *rows)
+static void put_metric(struct buffer *out, const struct metric *metric, const char *from_zero,
+                       struct db_rows *rows)
 {
-    const char *values = metric->values;
+    const char *values = from_zero;
 
     if (metric->source == SOURCE_TABLES && rows == NULL)
         return; /* better nothing than a counter that went back */
@@ -299,7 +341,7 @@ static void put_metric(struct buffer *out, const struct metric *metric, struct d
         if (!text_is(db_text(rows, row, 0), metric->key))
             continue;
         labels = db_texts(rows, row, 1, &count);
-        if (!is_start(metric->values, labels, count))
+        if (!is_start(from_zero, labels, count))
             put_sample(out, metric, labels, count, db_int(rows, row, 2));
     }
 }
@@ -338,35 +380,52 @@ static void put_sum(struct buffer *out, const char *name, struct text step, uint
     buffer_append_string(out, "\n");
 }
 
+#define STEPS_NAME "openclaw_step_duration_seconds"
+
+static void put_step(struct buffer *out, struct db_rows *rows, struct text step)
+{
+    uint64_t total = 0;
+    size_t sum = find_row(rows, "step_ms", &step, 1);
+
+    for (size_t i = 0; i <= STEP_BOUNDS; i++) {
+        char index[8];
+        struct text wanted[2] = {step};
+        size_t at;
+
+        (void)snprintf(index, sizeof(index), "%zu", i);
+        wanted[1] = text_of(index);
+        at = find_row(rows, "step_bucket", wanted, 2);
+        total += at != SIZE_MAX ? (uint64_t)db_int(rows, at, 2) : 0;
+        put_bucket(out, STEPS_NAME, step, i < STEP_BOUNDS ? &step_bounds[i] : NULL, total);
+    }
+    put_sum(out, STEPS_NAME, step, total, sum != SIZE_MAX ? db_int(rows, sum, 2) : 0);
+}
+
+static bool is_known_step(struct text step)
+{
+    for (size_t i = 0; i < KNOWN_STEPS; i++)
+        if (text_is(step, known_steps[i]))
+            return true;
+    return false;
+}
+
 static void put_steps(struct buffer *out, struct db_rows *rows)
 {
-    static const char name[] = "openclaw_step_duration_seconds";
-
     if (rows == NULL)
         return;
-    put_family(out, name, "histogram", "seconds",
+    put_family(out, STEPS_NAME, "histogram", "seconds",
                "how long steps of workflows took, waiting included, some seconds late");
+    for (size_t i = 0; i < KNOWN_STEPS; i++)
+        put_step(out, rows, text_of(known_steps[i]));
     for (size_t row = 0; row < db_rows_count(rows); row++) {
-        uint64_t total = 0;
-        struct text *labels, step;
+        struct text *labels;
         size_t count;
 
         if (!text_is(db_text(rows, row, 0), "step_ms"))
             continue;
         labels = db_texts(rows, row, 1, &count);
-        step = count > 0 ? labels[0] : TEXT_LITERAL("");
-        for (size_t i = 0; i <= STEP_BOUNDS; i++) {
-            char index[8];
-            struct text wanted[2] = {step};
-            size_t at;
-
-            (void)snprintf(index, sizeof(index), "%zu", i);
-            wanted[1] = text_of(index);
-            at = find_row(rows, "step_bucket", wanted, 2);
-            total += at != SIZE_MAX ? (uint64_t)db_int(rows, at, 2) : 0;
-            put_bucket(out, name, step, i < STEP_BOUNDS ? &step_bounds[i] : NULL, total);
-        }
-        put_sum(out, name, step, total, db_int(rows, row, 2));
+        if (count > 0 && !is_known_step(labels[0]))
+            put_step(out, rows, labels[0]);
     }
 }
 
@@ -469,7 +528,7 @@ struct text metrics_text(struct metrics *metrics, struct arena *arena)
     pthread_mutex_lock(&metrics->mutex);
     rows = ask(metrics);
     for (size_t i = 0; i < METRICS_COUNT; i++)
-        put_metric(&out, &metrics_table[i], rows);
+        put_metric(&out, &metrics_table[i], metrics->values[i], rows);
     put_steps(&out, rows);
     pthread_mutex_unlock(&metrics->mutex);
     put_requests(&out, metrics);

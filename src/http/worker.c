@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/fastcgi.h"
+#include "http/metrics.h"
 #include "http/server.h"
 #include "http/waiting_room.h"
 
@@ -182,6 +183,7 @@ int worker_run(const struct options *options, const struct listener *listener)
     fastcgi_init();
     http_server_init(&worker->server, options);
     waiting_room_start(worker->server.waiting_room);
+    metrics_show(worker->server.metrics); /* before the first scrape */
     start_threads(worker);
     log_event(LOG_INFO, "worker.started", LOG_STR("executor", worker->server.engine.executor.id),
               LOG_INT("threads", options->http_threads),

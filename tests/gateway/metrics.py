@@ -4,6 +4,7 @@
 retention, a redrive, kill -9 of workers and of the sweeper, and the fold that adds it all up."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,6 +122,15 @@ def access(world, http):
     return token
 
 
+def step_names():
+    """As the sources of the workflows call their steps."""
+    folder = os.path.join(os.path.dirname(__file__), "..", "..", "src", "workflow")
+    for name in os.listdir(folder):
+        if name.endswith(".c") and name != "test_workflows.c":
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                yield from re.findall(r'(?:workflow_step_\w+|store)\(workflow, "([^"]+)"', file.read())
+
+
 def from_zero(scrapes):
     families = scrapes()
     for name, labels in (
@@ -133,6 +143,24 @@ def from_zero(scrapes):
         ("openclaw_http_requests", {"method": "POST", "route": "/messages", "status": "5xx"}),
     ):  # fmt: skip
         tap.equal(openmetrics.value(families, name, **labels), 0, f"{name} {labels} is there from zero")
+    for workflow in ("routeAgentMessage", "provisionAgent", "heartbeat", "pauseResume", "chat"):
+        gone = {"name": workflow, "status": "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
+        parked = {"name": workflow, "status": "DELAYED"}
+        tap.equal(
+            (openmetrics.value(families, "openclaw_workflows_ended", **gone),
+             openmetrics.value(families, "openclaw_workflows", **parked)),
+            (0, 0), f"the workflow {workflow} is there from zero",
+        )  # fmt: skip
+    steps = set(step_names()) | {"DBOS.sleep", "DBOS.getResult"}
+    counts = families["openclaw_step_duration_seconds"].samples
+    missing = [
+        step for step in sorted(steps)
+        if counts.get(("openclaw_step_duration_seconds_count", frozenset({("step", step)}))) != 0
+    ]  # fmt: skip
+    tap.ok(len(steps) > 15, "steps were found in the sources", sorted(steps))
+    tap.equal(missing, [], "every step of a workflow is there from zero")
+    for family in ("openclaw_http_threads", "openclaw_database_pool_connections"):
+        tap.ok(openmetrics.value(families, family, state="free") > 0, f"{family}: free, at the first scrape")
     tap.equal(openmetrics.value(families, "openclaw_http_workers"), 2, "two workers")
     tap.equal(openmetrics.value(families, "openclaw_database_up"), 1, "the database is there")
 

@@ -109,6 +109,10 @@ begin
     v_ttl := p_ttl;
   end if;
   return openclaw.message_meaning(v_stored, v_ttl) = openclaw.message_meaning(v_given, v_ttl);
+exception
+  -- a DBOS client may have stored what jsonb cannot hold, and the gateway then would not have taken
+  when data_exception or program_limit_exceeded then
+    return false;
 end
 $$;
 
@@ -328,13 +332,28 @@ as $$
 begin
   return case p_serialization
     when 'portable_json' then p_stored::json::text
-    when 'js_superjson' then (p_stored::json -> 'json')::text
+    when 'js_superjson' then coalesce((p_stored::json -> 'json')::text, case when p_stored is not null then 'null' end)
     else to_json(p_stored)::text
   end;
 exception
   when data_exception or program_limit_exceeded then
     return to_json(p_stored)::text;
 end
+$$;
+
+-- The recipient's answer in what the workflow of a message ended with, as message_settle writes it; null:
+-- none. By its place in the text, for what stands in the answer no cast may ever meet: in no string
+-- before it can a quote follow a comma unescaped.
+create or replace function openclaw.reply_of(p_result text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when pg_catalog.strpos(p_result, ',"response":') > 0 then
+      pg_catalog.left(pg_catalog.substr(p_result, pg_catalog.strpos(p_result, ',"response":') + 12), -1)
+  end
 $$;
 
 -- The message of an error that another program stored; what cannot be taken apart, as it is stored.

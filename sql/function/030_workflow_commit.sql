@@ -468,7 +468,7 @@ begin
       coalesce(o.output, s.output),
       coalesce(o.error, s.error),
       (
-        select (c.output::json ->> 'inboxSeq')::bigint
+        select openclaw.sent_seq(c.output)
         from dbos_system.operation_outputs c
         where c.workflow_uuid = w.id
           and c.function_id = p_send_step[array_position(p_send_of, w.ord::integer)]

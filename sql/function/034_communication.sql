@@ -340,7 +340,7 @@ begin
   end if;
 
   if p_marker is not null then
-    select o.output::bigint
+    select coalesce(substring(o.output, '^[0-9]{1,18}$')::bigint, v_now)
     into v_wake
     from dbos_system.operation_outputs o
     where o.workflow_uuid = p_id

@@ -41,7 +41,7 @@ as $$
   from (
     select i.inbox_seq
     from dbos_system.operation_outputs o
-    join openclaw.inbox i on i.inbox_seq = (o.output::json ->> 'inboxSeq')::bigint
+    join openclaw.inbox i on i.inbox_seq = openclaw.sent_seq(o.output)
     where o.workflow_uuid = any (p_id)
       and o.function_name = 'storeMessage'
       and o.error is null

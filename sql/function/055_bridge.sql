@@ -5,8 +5,8 @@
 -- letter of its message.
 
 -- Enqueues what has come, settles what has ended; at most p_limit of each for an agent. Called again
--- it does what is left; one that cannot be settled does not hold up the others. The bells are of those
--- who wait for what was settled.
+-- it does what is left. One that cannot be enqueued is tried again as one whose lease has ended; one that
+-- cannot be settled goes behind the others. The bells are of those who wait for what was settled.
 -- Locks: as inbox_claim; as message_settle.
 create or replace function openclaw.bridge(p_app text, p_legacy boolean, p_limit integer)
 returns table (dispatched bigint, settled bigint, bells text[])
@@ -18,6 +18,8 @@ as $$
 #variable_conflict use_column
 declare
   v_lease constant bigint := 3155760000000; -- a hundred years
+  v_base_ms constant bigint := 1000;
+  v_max_ms constant bigint := 60000;
   v_now constant bigint := openclaw.now_ms();
   v_agent record;
   v_message record;
@@ -42,34 +44,52 @@ begin
       from openclaw.inbox_claim(v_agent.agent_id, 'dbos', null, null, p_limit, v_lease) c
       where c.message_uuid is not null
     loop
-      insert into dbos_system.workflow_status (
-        workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,
-        created_at, updated_at, application_id, recovery_attempts, priority, serialization,
-        application_name, creator_xid, queue_name
-      )
-      values (
-        v_message.message_uuid || '/dbos', 'ENQUEUED', v_agent.workflow, v_message.sender, '', '',
-        v_now, v_now, '', 0, 0, 'portable_json',
-        v_agent.application, gen_random_uuid()::text, v_agent.queue
-      )
-      on conflict (workflow_uuid) do nothing;
-      if found then
-        delete from dbos_system.operation_outputs o
-        where o.workflow_uuid = v_message.message_uuid || '/dbos';
-        insert into dbos_system.workflow_input (workflow_uuid, inputs, retention_timestamp)
-        values (
-          v_message.message_uuid || '/dbos',
-          format(
-            '{"positionalArgs":[%s],"namedArgs":{}}',
-            openclaw.decode_value(v_message.serialization, v_message.message)
-          ),
-          v_now
+      begin
+        insert into dbos_system.workflow_status (
+          workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,
+          created_at, updated_at, application_id, recovery_attempts, priority, serialization,
+          application_name, creator_xid, queue_name
         )
-        on conflict (workflow_uuid) do update
-        set inputs = excluded.inputs,
-          retention_timestamp = excluded.retention_timestamp;
-      end if;
-      v_dispatched := v_dispatched + 1;
+        values (
+          v_message.message_uuid || '/dbos', 'ENQUEUED', v_agent.workflow, v_message.sender, '', '',
+          v_now, v_now, '', 0, 0, 'portable_json',
+          v_agent.application, gen_random_uuid()::text, v_agent.queue
+        )
+        on conflict (workflow_uuid) do nothing;
+        if found then
+          delete from dbos_system.operation_outputs o
+          where o.workflow_uuid = v_message.message_uuid || '/dbos';
+          insert into dbos_system.workflow_input (workflow_uuid, inputs, retention_timestamp)
+          values (
+            v_message.message_uuid || '/dbos',
+            format(
+              '{"positionalArgs":[%s],"namedArgs":{}}',
+              openclaw.decode_value(v_message.serialization, v_message.message)
+            ),
+            v_now
+          )
+          on conflict (workflow_uuid) do update
+          set inputs = excluded.inputs,
+            retention_timestamp = excluded.retention_timestamp;
+        end if;
+        v_dispatched := v_dispatched + 1;
+      exception
+        when others then
+          raise warning 'bridge: % of % is not enqueued: %', v_message.inbox_seq, v_agent.agent_id, sqlerrm;
+          begin
+            select r.waiter
+            into v_waiter
+            from openclaw.inbox_retry(
+              p_app, p_legacy, array[v_message.inbox_seq], array[v_message.delivery_id], true, false, null, false,
+              'it could not be enqueued: ' || sqlerrm, v_base_ms, v_max_ms
+            ) r
+            where r.state = 'dead';
+            v_waiters := v_waiters || v_waiter;
+          exception
+            when others then
+              null; -- without a workflow, it is settled as one whose workflow was deleted
+          end;
+      end;
     end loop;
 
     for v_ended in
@@ -86,7 +106,7 @@ begin
         and i.state = 'leased'
         and i.holder = 'dbos'
         and (s.status is null or s.status not in ('ENQUEUED', 'PENDING', 'DELAYED'))
-      order by i.inbox_seq
+      order by i.due_at, i.inbox_seq
       limit p_limit
     loop
       begin
@@ -107,6 +127,10 @@ begin
       exception
         when others then
           raise warning 'bridge: % of % is not settled: %', v_ended.inbox_seq, v_agent.agent_id, sqlerrm;
+          update openclaw.inbox i
+          set due_at = v_now + v_lease
+          where i.inbox_seq = v_ended.inbox_seq
+            and i.delivery_id = v_ended.delivery_id;
       end;
     end loop;
   end loop;

@@ -7,9 +7,10 @@ select
   i.inbox_seq, openclaw.message_id(i.sender, i.message_uuid), i.message_uuid, i.agent_id, i.state,
   i.attempt, case when i.state in ('ready', 'leased') then i.last_attempt_at else i.due_at end, i.reason,
   (
-    select (o.output::json -> 'response')::text
-    from dbos_system.workflow_output o
+    select openclaw.reply_of(o.output)
+    from dbos_system.operation_outputs o
     where o.workflow_uuid = i.workflow_uuid
+      and o.function_id = i.await_step
       and i.state = 'acked'
   )
 from openclaw.inbox i

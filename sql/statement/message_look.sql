@@ -14,7 +14,7 @@ left join openclaw.inbox b
   on b.inbox_seq = coalesce(
     nullif(g.seq, 0),
     (
-      select (c.output::json ->> 'inboxSeq')::bigint
+      select openclaw.sent_seq(c.output)
       from dbos_system.operation_outputs c
       where c.workflow_uuid = w.workflow_uuid
         and c.function_name = 'storeMessage'

@@ -14,7 +14,7 @@ left join dbos_system.workflow_status w on w.workflow_uuid = i.workflow_uuid
 left join dbos_system.workflow_output o on o.workflow_uuid = i.workflow_uuid
 where i.inbox_seq = coalesce(
   (
-    select (c.output::json ->> 'inboxSeq')::bigint
+    select openclaw.sent_seq(c.output)
     from dbos_system.operation_outputs c
     where c.workflow_uuid = $1
       and c.function_name = 'storeMessage'

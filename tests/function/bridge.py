@@ -78,18 +78,37 @@ def test_bad_data(db):
     states = [db.inbox(f"alice:{name}")["state"] for name in ends]
     tap.equal(states, ["dead", "dead", "acked", "acked"], "each as its status says")
 
+
+
+def test_refused(db):
+    """What cannot be enqueued or settled holds up nothing else, however little is done at once."""
+    db.run("set client_min_messages = error")  # its warnings are for the server's log
+    db.run(
+        """create function refuse() returns trigger language plpgsql as
+        'begin raise exception ''no''; end';
+        create trigger refuse_new before insert on dbos_system.workflow_status for each row
+        when (new.workflow_uuid like 'alice:bad%/dbos') execute function refuse()"""
+    )
+    db.commit(*(message(name, sender=name) for name in ("carol", "dave")), message("bad", max_attempts=2))
+    tap.equal(db.call("bridge", limit=10)[0]["dispatched"], 2, "one that cannot be enqueued holds up no other")
+    row = db.inbox("alice:bad")
+    tap.equal((row["state"], row["attempt"], row["holder"]), ("ready", 1, None), "it is tried again, a little later")
+    db.run("update openclaw.inbox set due_at = 0 where message_uuid = 'alice:bad'")
+    db.call("bridge", limit=10)
+    row = db.inbox("alice:bad")
+    tap.equal((row["state"], row["reason"]), ("dead", "it could not be enqueued: no"), "so often as it may be")
+    db.run("drop trigger refuse_new on dbos_system.workflow_status")
+
     db.commit(message("stuck"), message("free"))
     db.call("bridge", limit=10)
     for name in ("stuck", "free"):
         end(db, f"alice:{name}/dbos", "SUCCESS", output='{"a":3}')
     db.run(
-        """create function refuse() returns trigger language plpgsql as
-        'begin raise exception ''no''; end';
-        create trigger refuse before update on dbos_system.workflow_status for each row
+        """create trigger refuse before update on dbos_system.workflow_status for each row
         when (new.workflow_uuid = 'alice:stuck') execute function refuse()"""
     )
-    db.run("set client_min_messages = error")  # its warning is for the server's log
-    tap.equal(db.call("bridge", limit=10)[0]["settled"], 1, "one that cannot be settled holds up no other")
+    settled = [db.call("bridge", limit=1)[0]["settled"] for _ in range(3)]
+    tap.equal(settled, [0, 1, 0], "one that cannot be settled holds up no other, one at a time")
     db.run("drop trigger refuse on dbos_system.workflow_status; drop function refuse()")
     tap.equal(db.call("bridge", limit=10)[0]["settled"], 1, "and is settled when it can be")
 
@@ -104,6 +123,8 @@ with Cluster() as cluster:
         try:
             test_bridge(database)
             test_bad_data(database)
+            database.clear()
+            test_refused(database)
         except (SqlError, AssertionError, IndexError, ValueError) as error:
             tap.ok(False, "comes to its end", repr(error))
 sys.exit(tap.done())

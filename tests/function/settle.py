@@ -3,6 +3,7 @@
 """openclaw.message_settle and message_review: every way in which a message reaches its end."""
 
 import json
+import os
 import sys
 
 from cluster import Cluster, skip_without
@@ -224,9 +225,61 @@ def test_odd_texts(db):
     tap.equal(error["data"]["reason"], 'say "no" \\ %s', "and so do reasons")
 
 
+def fates(db, *keys):
+    """What a sender hears of its messages: the statement as it is."""
+    path = os.path.join(os.environ["abs_top_srcdir"], "sql", "statement", "message_fates.sql")
+    with open(path, encoding="utf-8") as file:
+        text = "".join(line for line in file if not line.startswith("--"))
+    seqs = ", ".join(str(db.inbox(key)["inbox_seq"]) for key in keys)
+    answer = db.run(f"select coalesce(json_agg(f.r), '[]') from ({text.replace('$1', f'array[{seqs}]')}) as f (a,b,c,d,e,f,g,h,r)")
+    return json.loads(answer)
+
+
+def test_foreign_values(db):
+    """What others stored may be anything: no cast of it stops anybody."""
+    replies = {
+        "plain": '{"a":[1,",\\"response\\":2"]}',
+        'q,"response":x': '"text}"',
+        "nul": '{"json":"a\\u0000b"}',
+        "huge": "1e999",
+    }
+    for key, reply in replies.items():
+        db.commit(message(key))
+        [one] = db.claim()
+        db.ack(one, response=reply)
+    keys = [f"alice:{key}" for key in replies if key not in ("nul", "huge")]
+    db.run("update dbos_system.workflow_output set output = '{', error = 'no json' where workflow_uuid = 'alice:plain'")
+    tap.equal(fates(db, *keys), [r for k, r in replies.items() if k not in ("nul", "huge")],
+              "fates tell the replies, whatever is in them")  # fmt: skip
+    db.commit(message("native"))
+    db.run("update dbos_system.workflow_status set serialization = 'js_superjson' where workflow_uuid = 'alice:native'")
+    [one] = db.claim()
+    db.ack(one, response='{"n":1}')
+    tap.equal(fates(db, "alice:native"), ['{"n":1}'], "also to a workflow that a client enqueued native")
+    tap.equal(len(fates(db, "alice:nul", "alice:huge")), 2, "and replies that jsonb cannot hold")
+
+    # a step of another application that has the name of ours
+    for n, output in enumerate(("no json", '{"inboxSeq":"x"}', '{"inboxSeq":99999999999999999999}', '{"inboxSeq":"\\u0000"}')):
+        db.commit(task(f"alice:other{n}"))
+        db.run(
+            "insert into dbos_system.operation_outputs (workflow_uuid, function_id, function_name, output)"
+            f" values ('alice:other{n}', 0, 'storeMessage', {literal(output)})"
+        )
+        db.run(f"update dbos_system.workflow_status set status = 'CANCELLED' where workflow_uuid = 'alice:other{n}'")
+    db.commit(message("mine"))
+    [row] = db.call("workflow_cancel", id=["alice:other0", "alice:other1", "alice:other2", "alice:other3", "alice:mine"], children=False)
+    tap.equal((row["cancelled"], db.inbox("alice:mine")["state"]), (["alice:mine"], "withdrawn"), "a step of ours in name only is passed over")
+
+    for n, stored in enumerate(('{"positionalArgs":[{"to":"bob","content":"a\\u0000"}]}', "{", "[" * 20000)):
+        db.commit(message(f"taken{n}"))
+        db.run(f"update dbos_system.workflow_input set inputs = {literal(stored)} where workflow_uuid = 'alice:taken{n}'")
+        [answer] = db.commit(message(f"taken{n}"))
+        tap.equal(answer["outcome"], "conflict", f"an id that a client has taken with an input beyond jsonb is taken ({n})")
+
+
 TESTS = (
     test_ends, test_delivery, test_set, test_running, test_cancelled, test_superjson, test_legacy,
-    test_review, test_odd_texts,
+    test_review, test_odd_texts, test_foreign_values,
 )  # fmt: skip
 
 with Cluster() as cluster:

@@ -27,6 +27,8 @@ OTHERS = {
     "bell_channel": "reads",
     "bell_listen": "writes nothing: tests/inbox/hosts.py",
     "message_id": "reads",
+    "reply_of": "reads",
+    "sent_seq": "reads",
     "agent_pause_document": "reads",
     "scopes_of": "reads",
     "metrics": "reads",

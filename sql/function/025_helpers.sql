@@ -397,8 +397,11 @@ end
 $$;
 
 -- Locks messages for a transition that settles or retries them, in the one order in which everybody
--- takes these locks, so that none waits for another in a circle.
--- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
+-- takes these locks, so that none waits for another in a circle. That is the order of delivery, because
+-- a claim finds its rows by it. (Two of one rank are ten thousand messages apart for each step of their
+-- priorities; should a claim take such a pair the other way round, one of the two is told 40P01 and
+-- tries again.)
+-- Locks: workflow_status in the order of ids, inbox in the order of rank.
 create or replace function openclaw.message_lock(p_seq bigint[])
 returns void
 language plpgsql
@@ -421,7 +424,7 @@ begin
   perform
   from openclaw.inbox i
   where i.inbox_seq = any (p_seq)
-  order by i.inbox_seq
+  order by i.rank, i.inbox_seq
   for update;
 end
 $$;

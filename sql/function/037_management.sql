@@ -23,7 +23,7 @@ as $$
 $$;
 
 -- Cancels what has not ended. A message that such a workflow carries is withdrawn with it.
--- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
+-- Locks: workflow_status in the order of ids, inbox in the order of rank.
 create or replace function openclaw.workflow_cancel(p_id text[], p_children boolean)
 returns table (cancelled text[], bells text[])
 language plpgsql

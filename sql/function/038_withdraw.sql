@@ -65,7 +65,7 @@ as $$
 $$;
 
 -- Withdraws messages; says which were, and who waits for them.
--- Locks: inbox in the order of inbox_seq; a caller that locks workflows has done so before.
+-- Locks: inbox in the order of rank; a caller that locks workflows has done so before.
 create or replace function openclaw.message_withdraw(p_seq bigint[], p_reason text)
 returns table (withdrawn bigint, waiters text[])
 language plpgsql
@@ -78,7 +78,7 @@ begin
   from openclaw.inbox i
   where i.inbox_seq = any (p_seq)
     and i.state in ('ready', 'leased')
-  order by i.inbox_seq
+  order by i.rank, i.inbox_seq
   for update;
 
   return query

@@ -10,7 +10,7 @@
 -- Returns a row for each message that was settled by this call; who was settled before is not
 -- among them. A workflow that is woken or running at this moment is settled too: its executor's
 -- fence fails, and it adopts this outcome.
--- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
+-- Locks: workflow_status in the order of ids, inbox in the order of rank.
 create or replace function openclaw.message_settle(
   p_app text,
   p_legacy boolean,

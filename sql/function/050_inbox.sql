@@ -3,7 +3,7 @@
 -- Registers a receiver. An exclusive one takes the inbox over: the others are gone, what they held
 -- is ready again at once, and they are among the bells so that they learn it. Who only watches stays
 -- (inbox_watch.sql; epoch 0).
--- Locks: agent, subscription, inbox in the order of inbox_seq.
+-- Locks: agent, subscription, inbox in the order of rank.
 create or replace function openclaw.inbox_subscribe(
   p_agent text,
   p_executor text,
@@ -76,7 +76,7 @@ $$;
 -- Gives back at once what receivers held that are gone: the end of a connection is not the
 -- message's fault, so there is no backoff, and what was never handed over counts no attempt.
 -- p_agent null: whichever inbox it is of. p_known: what they go on with all the same.
--- Locks: inbox in the order of inbox_seq.
+-- Locks: inbox in the order of rank.
 create or replace function openclaw.inbox_release(p_agent text, p_holders text[], p_known text[] default '{}')
 returns bigint
 language plpgsql
@@ -113,7 +113,7 @@ begin
       and i.state = 'leased'
       and i.holder = any (p_holders)
       and i.delivery_id <> all (p_known)
-    order by i.inbox_seq
+    order by i.rank, i.inbox_seq
     for update
   )
   update openclaw.inbox i
@@ -134,7 +134,7 @@ $$;
 -- does not know of is ready again, and the epoch is a new one, so that the lost claim gets nothing
 -- should it still be on its way. So no message of a sender comes behind a later one. Called again,
 -- with the same epoch or the one it gave, it does the same again. Returns the epoch; OC001: fenced.
--- Locks: subscription, inbox in the order of inbox_seq.
+-- Locks: subscription, inbox in the order of rank.
 create or replace function openclaw.inbox_resume(
   p_agent text,
   p_executor text,
@@ -179,8 +179,9 @@ $$;
 -- called again with it the claim gives what it gave.
 -- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
 -- resumes it finds all that was leased); the inbox's advisory lock for claims, so that one sees what
--- another has taken, be it a pull beside a subscription; then inbox, waiting and not skipping: somebody whose delivery is not current any
--- more may hold the row for a moment, and a later message must not come before it.
+-- another has taken, be it a pull beside a subscription; then inbox in the order of rank, waiting and not
+-- skipping: somebody whose delivery is not current any more may hold the row for a moment, and a later
+-- message must not come before it.
 create or replace function openclaw.inbox_claim(
   p_agent text,
   p_holder text,

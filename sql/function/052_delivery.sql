@@ -86,7 +86,7 @@ $$;
 -- wants it so, a dead letter. Shared by refusal and by the end of a lease. What was never handed
 -- over counts no attempt. p_expired: only those whose lease has ended, which is looked at again
 -- under the lock. Callers have checked whose deliveries these are.
--- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
+-- Locks: workflow_status in the order of ids, inbox in the order of rank.
 create or replace function openclaw.inbox_retry(
   p_app text,
   p_legacy boolean,
@@ -159,7 +159,7 @@ $$;
 
 -- The recipient refuses a delivery, and so has been handed it: who waits for that hears of it. No
 -- row: it is not the current delivery of a message of its.
--- Locks: workflow_status in the order of ids, inbox in the order of inbox_seq.
+-- Locks: workflow_status in the order of ids, inbox in the order of rank.
 create or replace function openclaw.inbox_nack(
   p_app text,
   p_legacy boolean,
@@ -207,7 +207,7 @@ $$;
 
 -- Lengthens leases, and notes what was handed over. Returns those still current; the bells are of
 -- those who wait for the handing over.
--- Locks: inbox in the order of inbox_seq.
+-- Locks: inbox in the order of rank.
 create or replace function openclaw.inbox_extend(
   p_agent text,
   p_seq bigint[],
@@ -240,7 +240,7 @@ begin
       and i.delivery_id = g.delivery
     where i.agent_id = p_agent
       and i.state = 'leased'
-    order by i.inbox_seq
+    order by i.rank, i.inbox_seq
     for update of i
   ) c;
 
@@ -266,7 +266,7 @@ end
 $$;
 
 -- Notes that deliveries were written to the recipient's connection. Rings who waits for that.
--- Locks: inbox in the order of inbox_seq.
+-- Locks: inbox in the order of rank.
 create or replace function openclaw.inbox_handed(p_seq bigint[], p_delivery text[])
 returns table (bell text)
 language plpgsql
@@ -290,7 +290,7 @@ begin
       and i.delivery_id = g.delivery
     where i.state = 'leased'
       and not i.handed
-    order by i.inbox_seq
+    order by i.rank, i.inbox_seq
     for update of i
   ),
   noted as (

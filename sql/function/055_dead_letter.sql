@@ -14,7 +14,7 @@
 --
 -- Called twice with the same ids it does once what it does.
 -- Locks: the advisory locks of inboxes and inbox_bound, as inbox_room says; workflow_status
--- in the order of ids; inbox in the order of inbox_seq; notifications; then inserts.
+-- in the order of ids; inbox in the order of rank; notifications; then inserts.
 create or replace function openclaw.dead_letter_redrive(
   p_app text,
   p_version text,
@@ -259,7 +259,7 @@ $$;
 
 -- Deletes dead letters and what was in them. The workflows that carried them stay, and say how the
 -- messages ended, until retention takes them. A row for each that was deleted by this call.
--- Locks: inbox in the order of inbox_seq, then notifications.
+-- Locks: inbox in the order of rank, then notifications.
 create or replace function openclaw.dead_letter_purge(
   p_by text,
   p_all boolean,
@@ -284,7 +284,7 @@ begin
     where i.message_uuid = any (p_message)
       and i.state = 'dead'
       and (p_all or i.agent_id = p_recipient or i.sender = p_sender)
-    order by i.inbox_seq
+    order by i.rank, i.inbox_seq
     for update
   );
   perform openclaw.metric_keep(v_dead, true);

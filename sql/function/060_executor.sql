@@ -27,7 +27,7 @@ $$;
 -- once, their subscriptions are gone. The bells are of those who now have something to look at.
 -- A workflow that was locked at its executor's burial, or that the dead one's last statement claimed
 -- or started afterwards, is found by the next call, whoever that is for.
--- Locks: executor, workflow_status in the order of ids, subscription, inbox in the order of inbox_seq.
+-- Locks: executor, workflow_status in the order of ids, subscription, inbox in the order of rank.
 create or replace function openclaw.executor_reap(p_executors text[])
 returns table (executors bigint, workflows bigint, deliveries bigint, bells text[])
 language plpgsql

@@ -170,6 +170,14 @@ def test_priority(db):
     tap.equal(
         ids(db.claim()), ["p4", "p5"], "but who has waited long enough comes before a later one"
     )
+    db.commit(message("q1", priority=3), message("q2", priority=3), message("q3", priority=1), message("q4", priority=3))
+    [first] = db.claim(limit=1)
+    db.commit(message("q5"), message("q6", priority=1))
+    rest = ids(db.claim())
+    tap.equal(
+        (first["message_id"], rest), ("q3", ["q5", "q6", "q1", "q2", "q4"]),
+        "of one sender, too, the more urgent comes first, and within a priority what was accepted first",
+    )  # fmt: skip
 
 
 def test_not_to_be_delivered(db):

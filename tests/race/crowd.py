@@ -81,7 +81,7 @@ def test_disjoint_claims(db):
 
 
 def test_crowd(db):
-    """Receivers that acknowledge, refuse and die; sweepers; senders that repeat themselves."""
+    """Receivers that acknowledge, refuse and die; sweepers; senders that repeat themselves; all priorities."""
     db.register(*[f"x{n}" for n in range(CROWD)])
     keys = [f"c{n:03d}" for n in range(60)]
     acked = collections.Counter()
@@ -109,7 +109,7 @@ def test_crowd(db):
                     connection.nack(d, delay_ms=0)
 
         def send():
-            batch = [message(key, max_attempts=4) for key in choice.sample(keys, 9)]
+            batch = [message(key, max_attempts=4, priority=int(key[1:]) % 10) for key in choice.sample(keys, 9)]
             rows = connection.commit(*batch)
             strange = {r["outcome"] for r in rows} - {"committed", "exists"}
             assert not strange, strange

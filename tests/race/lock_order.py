@@ -226,6 +226,30 @@ def test_claim_beside_pull(db):
     tap.equal(row["message_id"], None, "nothing comes before a message that another took and has not handed over")
 
 
+def test_claim_settle(db):
+    """The one that was accepted later goes first, and whoever has both locks it first, too."""
+    db.commit(message("cs1", priority=9), message("cs2"))
+    seq = [db.inbox(f"alice:cs{n}")["inbox_seq"] for n in (1, 2)]
+    for what, call in (
+        ("withdrawn", lambda second: second.send("message_withdraw", seq=seq, reason="gone")),
+        ("settled", lambda second: second.send("message_settle", seq=seq, delivery=[None, None], state="expired",
+                                               response=[None, None], reason=None)),
+    ):  # fmt: skip
+        with db.another() as claimer, db.another() as second:
+            with Holding(db) as third:
+                third.run("select from openclaw.inbox where message_uuid = 'alice:cs2' for update")
+                claimer.send("inbox_claim", agent="bob", holder="s1", epoch=None, max_in_flight=None, limit=9,
+                             lease_ms=1000)  # fmt: skip
+                claimer.waits_for_lock()
+                call(second)
+                second.waits_for_lock()
+            claimed = [row["message_id"] for row in claimer.finish() if row["message_id"]]
+            second.finish()
+        tap.equal(claimed, ["cs2", "cs1"], f"what is claimed and {what} at once is claimed, by priority, and then {what}")
+        tap.equal(db.count("openclaw.inbox", "state in ('expired', 'withdrawn')"), 2, "both of it")
+        db.run("update openclaw.inbox set state = 'ready', holder = null, delivery_id = null")
+
+
 def test_claim_resume(db):
     """The claim whose answer was lost is still under way when its session resumes."""
     db.register("s1")
@@ -387,7 +411,7 @@ def test_event_order(db):
 
 TESTS = (
     test_ack_ack, test_crossing_sets, test_ack_nack, test_reap_ack, test_ack_reap, test_settle_park,
-    test_claim_takeover, test_claim_waits, test_claim_beside_pull, test_claim_resume, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
+    test_claim_takeover, test_claim_waits, test_claim_beside_pull, test_claim_settle, test_claim_resume, test_claim_reap, test_one_key, test_crossing_batches, test_provision,
     test_skipping, test_reap_twice, test_event_order,
 )  # fmt: skip
 

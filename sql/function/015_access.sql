@@ -164,9 +164,11 @@ set search_path = pg_catalog
 as $$
 declare
   v_now constant bigint := openclaw.now_ms();
+  v_principal text;
   v_expires bigint;
 begin
-  perform
+  select c.principal_id
+  into v_principal
   from openclaw.credential c
   where c.credential_id = p_credential
   for no key update;
@@ -195,6 +197,13 @@ begin
   insert into openclaw.ticket (ticket_sha256, credential_id, scopes, expires_at)
   values (p_ticket_sha256, p_credential, p_scopes, v_now + p_lives_ms)
   on conflict do nothing;
+  if found then
+    insert into openclaw.audit (principal_id, act, subject, detail)
+    values (
+      v_principal, 'ticket.add', v_principal,
+      jsonb_build_object('credentialId', p_credential, 'scopes', p_scopes, 'expiresAt', v_now + p_lives_ms)
+    );
+  end if;
 
   select t.expires_at
   into v_expires

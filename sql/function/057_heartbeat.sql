@@ -75,7 +75,8 @@ begin
 end
 $$;
 
--- A heartbeat begins: it is no longer the planned one. {agentId,status,name?,sessionKey?,heartbeat?,at}
+-- A heartbeat begins: it is no longer the planned one. One that was not planned is somebody's act, and
+-- on record. {agentId,status,name?,sessionKey?,heartbeat?,at}
 -- Locks: agent.
 create or replace function openclaw.heartbeat_begin(p_agent text, p_workflow text)
 returns jsonb
@@ -98,6 +99,19 @@ begin
   set heartbeat_workflow = null
   where a.agent_id = p_agent
     and a.heartbeat_workflow = p_workflow;
+  insert into openclaw.audit (principal_id, act, subject, detail)
+  select
+    coalesce(nullif(s.authenticated_user, ''), 'dbos'), 'agent.heartbeat', p_agent,
+    jsonb_build_object('workflowId', p_workflow, 'request', p_workflow)
+  from dbos_system.workflow_status s
+  where s.workflow_uuid = p_workflow
+    and p_workflow not like 'heartbeat:%'
+    and not exists (
+      select
+      from openclaw.audit a
+      where a.detail ? 'request'
+        and a.detail ->> 'request' = p_workflow
+    );
   return jsonb_strip_nulls(jsonb_build_object(
     'agentId', p_agent,
     'status', v_agent.status,

@@ -55,6 +55,7 @@ declare
   v_before oid[];
   v_before_xmin xid[];
   v_item record;
+  v_applied text[] := '{}';
 begin
   perform set_config('lock_timeout', '0', true);
   perform pg_advisory_xact_lock(hashtextextended('openclaw.migrate', 0));
@@ -79,6 +80,7 @@ begin
       execute regexp_replace(v_item.script, v_placeholder, v_schema, 'g');
       did := 'upgraded';
       what := format('schema %s by %s', v_schema, v_item.name);
+      v_applied := v_applied || what;
       return next;
     end loop;
   end if;
@@ -95,6 +97,7 @@ begin
     values (v_item.name);
     did := 'applied';
     what := v_item.name;
+    v_applied := v_applied || what;
     return next;
   end loop;
 
@@ -178,6 +181,14 @@ begin
     did := 'created';
     what := format('functions %s', left(p_digest, 12));
     return next;
+  end if;
+
+  if v_functions_due or v_applied <> '{}' then
+    insert into openclaw.audit (principal_id, act, detail)
+    values (
+      'db:' || session_user, 'migrate',
+      jsonb_build_object('applied', v_applied, 'functions', p_digest)
+    );
   end if;
 
   insert into openclaw.setting as s (name, value)

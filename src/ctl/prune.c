@@ -36,10 +36,11 @@ static enum error delete_batch(struct ctl *ctl, int64_t retention_ms, int64_t co
     struct db_rows *rows;
 
     *ret_more = false;
-    db_call_init(&call, ctl->arena, STATEMENT_PRUNE);
+    db_call_init(&call, ctl->arena, STATEMENT_PRUNE_AUDITED);
     db_add_string(&call, ctl->options.app_name);
     db_add_int(&call, retention_ms);
     db_add_int(&call, BATCH);
+    db_add_string(&call, ctl_who(ctl->arena));
     enum error error = db_run(ctl->db, &call, failure, &rows);
     if (error != OK)
         return error;

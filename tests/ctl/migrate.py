@@ -84,6 +84,11 @@ def fresh(tap, cluster):
         "no function is made anew",
     )
     tap.ok(dump(cluster, database) == before, "the schema is the same after the second time")
+    acts = cluster.rows("select principal_id, detail from openclaw.audit where act = 'migrate'", database)
+    tap.ok(
+        len(acts) == 1 and acts[0]["principal_id"].startswith("db:") and "0100_openclaw" in str(acts[0]["detail"]),
+        "what was migrated is on record, once", acts,
+    )
 
     third = ctl(cluster, database, "migrate", MAX_ATTEMPTS="3", MESSAGE_TTL_MS="5000")
     settings = cluster.rows(

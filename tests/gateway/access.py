@@ -225,6 +225,12 @@ def tickets(world, http):
     with world.open(QUERY_STRING=f"ticket={ticket}") as session:
         tap.equal(refused(session), "AUTH_TOKEN_MISMATCH", "it ends with its token")
 
+    world.sql("truncate openclaw.audit")
+    http.send("POST", "/ws-ticket?scopes=send", token=token)
+    row = json.loads(world.value("select json_build_array(principal_id, act, subject, detail) from openclaw.audit"))
+    tap.equal(
+        (row[:3], row[3]["scopes"]), (["alice", "ticket.add", "alice"], ["send"]), "who has made a ticket is on record"
+    )
     statuses = [http.send("POST", "/ws-ticket", token=token).status for _ in range(101)]
     tap.ok(statuses.count(200) <= 100 and statuses[-1] == 429, "a token has 100 at a time", statuses)
 

@@ -128,6 +128,11 @@ def beating(gateway, http, root, dora):
          "scheduleHeartbeat"],
         "its steps",
     )
+    acts = http.get("/audit?act=agent.heartbeat", token=root).json()["audit"]
+    tap.equal(
+        [(a["principal"], a["subject"], a["detail"]["workflowId"]) for a in acts], [("root", "dora", "root:beat-1")],
+        "who asked for it is on record",
+    )
     next_one = body["result"]["nextHeartbeat"]
     tap.ok(next_one != planned, "another one is planned")
     tap.equal(http.get(f"/workflows/{planned}", token=root).json()["status"], "CANCELLED", "in place of the first")

@@ -255,9 +255,19 @@ def by_hand(tap, machine):
         other.run(f"select pg_advisory_lock({key})")
         busy = prune_now()
         tap.ok(busy.code == 69 and "another process is pruning" in busy.err, "another that prunes is named", str(busy))
+    tap.equal(db.count("openclaw.audit", "act = 'prune'"), 0, "nothing of that is on record")
     done = prune_now()
     tap.equal((done.code, kinds(done)), (0, kinds(dry)), "gatewayctl prune does it, in as many batches as it takes")
     tap.equal(kinds(prune_now()), [0, 0, 0, 0], "all of it")
+    acts = db.rows(
+        "select principal_id, detail from openclaw.audit where act = 'prune' order by audit_id"
+    )
+    tap.equal(
+        [sum(a["detail"][k] for a in acts) for k in KINDS],
+        kinds(done),
+        "and who has pruned how much is on record",
+    )
+    tap.ok(all(a["principal_id"].startswith("os:") for a in acts), "by the name of the user", acts)
     tap.equal(
         (db.count("openclaw.inbox"), db.count("dbos_system.notifications"), rows_of(db, "agent:bob") > 0),
         (1, 1, True),

@@ -74,6 +74,7 @@ enum error failure_set(struct failure *failure, enum error error, const char *fo
     failure->error = error;
     failure->sqlstate[0] = '\0';
     failure->inside = false;
+    failure->retry_ms = 0;
     va_start(arguments, format);
     wanted = vsnprintf(failure->detail, sizeof(failure->detail), format, arguments);
     va_end(arguments);

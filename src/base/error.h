@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 
@@ -27,6 +28,7 @@ enum error_retry { RETRY_NEVER, RETRY_LATER, RETRY_SAME_KEY };
 struct failure {
     enum error error;
     char sqlstate[6]; /* five characters, or "" where the database gave none */
+    int64_t retry_ms; /* when to come again, where that is known exactly; 0: it is not */
     bool inside; /* the detail is the database's own words: for logs and operators, not for clients
                   */
     char detail[256];

@@ -31,10 +31,12 @@ static struct text address_key(struct text address, char buffer[KEY_SIZE])
 static enum error limited(struct failure *failure, int64_t wait_ms, int64_t *ret_wait_ms)
 {
     *ret_wait_ms = wait_ms;
-    return failure_set(failure, ERR_AUTH_RATE_LIMITED,
-                       "come again in %lld ms, with a token that is good; AUTH_FAILURES_PER_MINUTE "
-                       "is the limit",
-                       (long long)wait_ms);
+    (void)failure_set(failure, ERR_AUTH_RATE_LIMITED,
+                      "come again in %lld ms, with a token that is good; AUTH_FAILURES_PER_MINUTE "
+                      "is the limit",
+                      (long long)wait_ms);
+    failure->retry_ms = wait_ms;
+    return ERR_AUTH_RATE_LIMITED;
 }
 
 enum error attempt_check(const struct options *options, struct text address, struct text credential,

@@ -33,9 +33,11 @@ struct document *problem_document(struct arena *arena, const struct failure *fai
     return problem;
 }
 
-static int64_t retry_after_s(enum error error)
+static int64_t retry_after_s(const struct failure *failure)
 {
-    switch (error) {
+    if (failure->retry_ms > 0)
+        return (failure->retry_ms + 999) / 1000; /* who obeys is not too early */
+    switch (failure->error) {
     case ERR_OVERLOADED:
     case ERR_IN_PROGRESS:
         return RETRY_AFTER_OVERLOADED_S;
@@ -54,9 +56,9 @@ void response_problem_document(struct http_response *response, const struct fail
     response_json(response, error_http_status(failure->error), problem);
     response->content_type = "application/problem+json";
     if (error_retry(failure->error) != RETRY_NEVER && response->status != 500)
-        response_header(response, "Retry-After",
-                        text_of(arena_printf(response->arena, "%lld",
-                                             (long long)retry_after_s(failure->error))));
+        response_header(
+            response, "Retry-After",
+            text_of(arena_printf(response->arena, "%lld", (long long)retry_after_s(failure))));
     if (response->status == 401)
         response_header(response, "WWW-Authenticate",
                         TEXT_LITERAL("Bearer realm=\"openclaw-gateway\""));

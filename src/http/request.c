@@ -281,6 +281,8 @@ static enum error parse_headers(struct http_request *request, http_variable_func
 {
     struct text prefer = TEXT_NONE;
     const struct header_row rows[] = {
+        /* first, so that a page can read why its request was refused, whatever is wrong with it */
+        {"HTTP_ORIGIN", "Origin", &request->origin},
         {"HTTP_HOST", "Host", &request->host},
         {"CONTENT_TYPE", "Content-Type", &request->content_type},
         {"CONTENT_LENGTH", "Content-Length", &request->content_length},
@@ -289,7 +291,6 @@ static enum error parse_headers(struct http_request *request, http_variable_func
         {"HTTP_PREFER", "Prefer", &prefer},
         {"HTTP_IF_MATCH", "If-Match", &request->if_match},
         {"HTTP_IF_NONE_MATCH", "If-None-Match", &request->if_none_match},
-        {"HTTP_ORIGIN", "Origin", &request->origin},
         {"HTTP_ACCESS_CONTROL_REQUEST_METHOD", "Access-Control-Request-Method",
          &request->access_control_request_method},
         {"REMOTE_ADDR", "the remote address", &request->remote_address},
@@ -319,14 +320,17 @@ static enum error parse_headers(struct http_request *request, http_variable_func
 enum error request_parse(struct arena *arena, http_variable_function *variable, void *context,
                          struct failure *failure, struct http_request *ret_request)
 {
+    struct failure second;
     enum error error;
 
     *ret_request = (struct http_request){.arena = arena, .wait_s = -1, .started_ms = clock_ms()};
     read_tracing(ret_request, variable, context);
     ret_request->method = method_of(variable(context, "REQUEST_METHOD"));
     error = parse_target(ret_request, variable, context, failure);
-    if (error != OK)
+    if (error != OK) {
+        (void)!parse_headers(ret_request, variable, context, &second);
         return error;
+    }
     return parse_headers(ret_request, variable, context, failure);
 }
 

@@ -45,7 +45,11 @@ def over_http(world, http):
     answers = exhaust(http, address)
     tap.equal([a.status for a in answers[:LIMIT]], [401] * LIMIT, "so many attempts are answered")
     tap.equal(answers[-1].json()["code"], "AUTH_RATE_LIMITED", "and then no more")
-    tap.ok(int(answers[-1].headers["retry-after"]) > 0, "with Retry-After")
+    said = re.search(r"in (\d+) ms", answers[-1].json()["detail"])
+    tap.equal(
+        int(answers[-1].headers["retry-after"]), -(-int(said[1]) // 1000),
+        "with Retry-After: no earlier than the problem says",
+    )  # fmt: skip
     tap.equal(attempt(http, address, alice).status, 200, "alice is taken from there all the same")
     tap.equal(attempt(http, "192.0.2.2", bob).status, 200, "and others from elsewhere")
     tap.equal(attempt(http, "192.0.2.3", "bad").status, 401, "where an attempt is answered")

@@ -110,6 +110,12 @@ def cors(gateway):
         answer = http.get("/workflows", headers={"Origin": mine})
         tap.equal((answer.status, answer.headers.get("access-control-allow-origin")), (401, mine), "a refusal, too")
         tap.equal(answer.headers.get("vary"), "Origin", "which depends on the origin")
+        for uri, headers in (("/agents/%zz", {}), ("/agents", {"Idempotency-Key": "x" * 100000})):
+            answer = http.get(uri, headers={"Origin": mine, **headers})
+            tap.equal(
+                (answer.status, answer.headers.get("access-control-allow-origin")), (400, mine),
+                f"and one that cannot be read: {uri}",
+            )  # fmt: skip
         for origin in ("https://console.example.evil", "http://console.example", "null", "https://b.example",
                        f"{mine} https://b.example:8443", ""):
             answer = http.send("OPTIONS", "/messages", headers={"Origin": origin, **asked})

@@ -81,6 +81,7 @@ void subscription_remove(struct session *session, struct subscription *subscript
     struct subscription **at = &session->subscriptions;
 
     subscription_clear(session, subscription);
+    pulls_unwatched(session, text_of(subscription->agent));
     if (subscription->claim != NULL)
         subscription->claim->state = NULL; /* its answer finds nobody */
     while (*at != NULL && *at != subscription)

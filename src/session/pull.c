@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * inbox.pull: for clients that take no pushes. Nobody rings for a pull, so it looks again by itself
- * until its time is up. What it took is held by this connection and given back when that ends.
+ * inbox.pull: for clients that take no pushes. One that finds nothing and waits has the database
+ * know that it is to be rung (inbox_watch.sql), and looks by itself too until its time is up. What
+ * it took is held by this connection and given back when that ends.
  */
 #include "session/state.h"
 
@@ -9,7 +10,7 @@
 
 #define PULL_MAX      100
 #define PULL_WAIT_MAX 30000
-#define PULL_LOOK_MS  400
+#define PULL_LOOK_MS  400 /* where nobody rings; else as subscribers do */
 
 static bool pull_call(struct session *session, struct operation *operation,
                       struct db_call *ret_call)
@@ -130,6 +131,52 @@ static bool has_leftovers(const struct session *session, const struct pull *pull
     return false;
 }
 
+static bool watch_call(struct session *session, struct operation *operation,
+                       struct db_call *ret_call)
+{
+    const struct pull *pull = operation->state;
+
+    if (pull == NULL)
+        return false;
+    db_call_init(ret_call, operation->arena, STATEMENT_INBOX_WATCH);
+    db_add_string(ret_call, session->engine->executor.id);
+    db_add_texts(ret_call, &pull->agent, 1);
+    db_add_texts(ret_call, NULL, 0);
+    return true;
+}
+
+/* What came before the database knew is found by one more look. */
+static void watch_answer(struct session *session, struct operation *operation, enum error error,
+                         struct failure *failure, struct db_rows *rows)
+{
+    struct pull *pull = operation->state;
+
+    (void)failure;
+    if (pull == NULL)
+        return;
+    pull->operation = NULL;
+    pull->watched = error == OK && rows != NULL && db_rows_count(rows) > 0;
+    pull->look_at =
+        earlier(pull->look_at, session->now + (pull->watched ? 0 : clock_jitter_ms(PULL_LOOK_MS)));
+}
+
+static const struct operation_kind watch_kind = {"inbox.watch", watch_call, watch_answer, false};
+
+/* It found nothing, and has time left. */
+static void pull_wait(struct session *session, struct pull *pull, int64_t next_due_ms)
+{
+    /* earlier: a bell that rang while the look was under way may be of what it did not see */
+    pull->look_at = earlier(pull->look_at,
+                            session->now + clock_jitter_ms(pull->watched ? LOOK_MS : PULL_LOOK_MS));
+    if (next_due_ms >= 0)
+        pull->look_at = earlier(pull->look_at, session->now + next_due_ms + 1);
+    if (pull->watched || pull->watch_asked)
+        return;
+    pull->watch_asked = true; /* once, whatever comes of it */
+    pull->operation = operation_new(session, &watch_kind);
+    pull->operation->state = pull;
+}
+
 static void pull_answer(struct session *session, struct operation *operation, enum error error,
                         struct failure *failure, struct db_rows *rows)
 {
@@ -156,9 +203,7 @@ static void pull_answer(struct session *session, struct operation *operation, en
         pull_finish(session, pull);
         return;
     }
-    pull->look_at = session->now + clock_jitter_ms(PULL_LOOK_MS);
-    if (next_due_ms >= 0)
-        pull->look_at = earlier(pull->look_at, session->now + next_due_ms + 1);
+    pull_wait(session, pull, next_due_ms);
 }
 
 static const struct operation_kind pull_kind = {"inbox.pull", pull_call, pull_answer, true};
@@ -199,8 +244,29 @@ void pulls_advance(struct session *session)
             !session_output_room(session))
             continue;
         each->token = inbox_claim_token(each->request->arena);
+        each->look_at = INT64_MAX;
         each->operation = operation_new(session, &pull_kind);
         each->operation->state = each;
+    }
+}
+
+void pulls_wake(struct session *session)
+{
+    for (struct pull *each = session->pulls; each != NULL; each = each->next)
+        each->look_at = session->now;
+}
+
+void pulls_unwatched(struct session *session, struct text agent)
+{
+    for (struct pull *each = session->pulls; each != NULL; each = each->next) {
+        if (!text_equal(each->agent, agent))
+            continue;
+        if (each->operation != NULL && each->operation->kind == &watch_kind) {
+            each->operation->state = NULL; /* what it finds is not so any more */
+            each->operation = NULL;
+        }
+        each->watched = each->watch_asked = false;
+        each->look_at = earlier(each->look_at, session->now + clock_jitter_ms(PULL_LOOK_MS));
     }
 }
 

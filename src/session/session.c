@@ -235,11 +235,13 @@ bool session_wants_bell(const struct session *session)
 void session_bell(struct session *session, int64_t now)
 {
     session->now = now;
+    log_event(LOG_DEBUG, "session.rung", LOG_STR("session", session->engine->executor.id));
     session->retry_at = earlier(session->retry_at, now + clock_jitter_ms(RETRY_RUNG_MS));
     if (session->state != SESSION_OPEN)
         return;
     for (struct subscription *each = session->subscriptions; each != NULL; each = each->next)
         deliveries_wake(session, each, now);
+    pulls_wake(session);
     if (session->waits != NULL)
         session->look_at = now;
     fates_wake(session);

@@ -194,6 +194,8 @@ struct pull {
         *token; /* of the look that runs: asked again after a lost answer it takes the same */
     int64_t max, lease_ms;
     int64_t deadline, look_at;
+    bool watched; /* whoever puts something into the inbox rings */
+    bool watch_asked;
     struct operation *operation; /* that looks now, or NULL */
 };
 
@@ -455,6 +457,9 @@ struct flight *flight_find(struct session *session, struct text delivery_id);
 void flight_remove(struct session *session, struct flight *flight);
 void pulls_advance(struct session *session);
 void pulls_drop(struct session *session);
+void pulls_wake(struct session *session); /* the bell rang */
+/* The subscription is gone, and with it that somebody rings for the pulls beside it. */
+void pulls_unwatched(struct session *session, struct text agent);
 int64_t pulls_deadline(const struct session *session);
 void claim_size_learn(struct session *session, size_t count, size_t bytes);
 size_t deliveries_bytes(const struct delivery *deliveries, size_t count);

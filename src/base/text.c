@@ -149,6 +149,18 @@ bool text_is_workflow_id(struct text text)
     return is_key_of_at_most(text, WORKFLOW_ID_MAX);
 }
 
+bool text_is_word_of(struct text word, const char *words)
+{
+    while (words != NULL && *words != '\0') {
+        size_t len = strcspn(words, " ");
+
+        if (word.len == len && memcmp(word.data, words, len) == 0)
+            return true;
+        words += len + strspn(words + len, " ");
+    }
+    return false;
+}
+
 static bool is_trace_hex(struct text text, size_t at, size_t count)
 {
     for (size_t i = at; i < at + count; i++)

@@ -29,6 +29,7 @@ static inline struct text text_of(const char *string) /* NULL gives TEXT_NONE */
 bool text_equal(struct text a, struct text b);
 bool text_is(struct text text, const char *string);
 bool text_starts(struct text text, const char *prefix);
+bool text_is_word_of(struct text text, const char *words); /* separated by spaces */
 
 /* A whole decimal number within [min, max]; nothing before or after it. Errors: INVALID_REQUEST
  * (not a number), NUMBER_RANGE. */

@@ -83,6 +83,20 @@ static void put_problems(struct arena *arena, struct document *responses,
                                                  "#/components/responses/problem"));
 }
 
+/* Every answer has it. */
+static void put_request_id(struct arena *arena, struct document *responses)
+{
+    for (size_t i = 0; i < document_count(responses); i++) {
+        struct document *one =
+            document_get(responses, arena_text(arena, document_key(responses, i)).data);
+
+        if (document_get(one, "$ref") == NULL)
+            document_put(member(arena, one, "headers"), "X-Request-Id",
+                         document_put_string(document_object(arena), "$ref",
+                                             "#/components/headers/X-Request-Id"));
+    }
+}
+
 /* One requirement for each scope that is enough, by its name (OpenAPI 3.1, 4.8.30). */
 static struct document *security_of(struct arena *arena, const struct http_route *route)
 {
@@ -114,9 +128,12 @@ static void put_route(struct arena *arena, const struct options *options, struct
         document_put_int(row, "bodyLimit",
                          route->body == BODY_BATCH ? HTTP_BATCH_BODY_MAX
                                                    : options->max_message_size);
+    if (route->members != NULL)
+        document_put_string(row, "members", route->members);
     document_put_string(row, "query", route->query != NULL ? route->query : "");
     document_put(operation, "security", security_of(arena, route));
     put_problems(arena, member(arena, operation, "responses"), route);
+    put_request_id(arena, document_get(operation, "responses"));
     document_put(operation, "x-route", row);
 }
 

@@ -396,20 +396,10 @@ enum error request_query_int(const struct http_request *request, const char *nam
     return OK;
 }
 
-static bool is_word_of(struct text word, const char *words)
-{
-    struct text rest = text_of(words);
-
-    while (rest.data != NULL)
-        if (text_equal(cut(&rest, ' '), word))
-            return true;
-    return false;
-}
-
 struct text request_query_unknown(const struct http_request *request, const char *known)
 {
     for (unsigned i = 0; i < request->query_count; i++)
-        if (known == NULL || !is_word_of(request->query[i].name, known))
+        if (known == NULL || !text_is_word_of(request->query[i].name, known))
             return request->query[i].name;
     return TEXT_NONE;
 }

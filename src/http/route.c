@@ -21,86 +21,93 @@
 
 /* A path that stands for itself comes before one with a name in its place. */
 const struct http_route http_routes[] = {
-    {GET, "/", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_root},
-    {GET, "/health", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_health},
-    {GET, "/healthz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_healthz},
-    {GET, "/readyz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, handle_readyz},
-    {GET, "/metrics", ACCESS_METRICS, SCOPE_METRICS, BODY_NONE, NULL, handle_metrics},
-    {GET, "/openapi.json", ACCESS_OPENAPI, 0, BODY_NONE, NULL, handle_openapi},
+    {GET, "/", ACCESS_PUBLIC, 0, BODY_NONE, NULL, NULL, handle_root},
+    {GET, "/health", ACCESS_PUBLIC, 0, BODY_NONE, NULL, NULL, handle_health},
+    {GET, "/healthz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, NULL, handle_healthz},
+    {GET, "/readyz", ACCESS_PUBLIC, 0, BODY_NONE, NULL, NULL, handle_readyz},
+    {GET, "/metrics", ACCESS_METRICS, SCOPE_METRICS, BODY_NONE, NULL, NULL, handle_metrics},
+    {GET, "/openapi.json", ACCESS_OPENAPI, 0, BODY_NONE, NULL, NULL, handle_openapi},
 
-    {HTTP_POST, "/messages", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_message_send},
-    {HTTP_POST, "/messages/batch", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_BATCH, NULL,
+    {HTTP_POST, "/messages", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, NULL,
+     handle_message_send},
+    {HTTP_POST, "/messages/batch", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_BATCH, NULL, NULL,
      handle_message_batch},
 
-    {GET, "/workflows", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
+    {GET, "/workflows", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
      "status name queue since until attribute cursor limit", handle_workflow_list},
     {HTTP_POST, "/workflows/provision-agent", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
-     handle_agent_provision},
-    {HTTP_POST, "/workflows/heartbeat", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
-     handle_heartbeat},
-    {HTTP_POST, "/workflows/pause-resume", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
-     handle_pause_resume},
-    {GET, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
+     NULL, handle_agent_provision},
+    {HTTP_POST, "/workflows/heartbeat", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON,
+     "agentId checklist", NULL, handle_heartbeat},
+    {HTTP_POST, "/workflows/pause-resume", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON,
+     "agentId action reason", NULL, handle_pause_resume},
+    {GET, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL, NULL,
      handle_workflow_get},
-    {HTTP_POST, "/workflows/:name", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_JSON, NULL,
-     handle_workflow_start},
-    {GET, "/workflows/:id/steps", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, "cursor limit",
-     handle_workflow_steps},
-    {GET, "/workflows/:id/events", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE,
+    {HTTP_POST, "/workflows/:name", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_JSON, "input",
+     NULL, handle_workflow_start},
+    {GET, "/workflows/:id/steps", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
+     "cursor limit", handle_workflow_steps},
+    {GET, "/workflows/:id/events", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_READ, BODY_NONE, NULL,
      "cursor limit", handle_workflow_events},
-    {HTTP_POST, "/workflows/:id/cancel", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
+    {HTTP_POST, "/workflows/:id/cancel", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, NULL,
      "children", handle_workflow_manage},
-    {HTTP_POST, "/workflows/:id/resume", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
+    {HTTP_POST, "/workflows/:id/resume", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, NULL,
      "queue", handle_workflow_manage},
     {HTTP_POST, "/workflows/:id/recover", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, NULL,
-     handle_workflow_manage},
+     NULL, handle_workflow_manage},
     {HTTP_POST, "/workflows/:id/fork", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_OPTIONAL,
-     "step newId version queue", handle_workflow_manage},
-    {HTTP_POST, "/workflows/:id/restart", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
+     "startStep newId version queue", "step newId version queue", handle_workflow_manage},
+    {HTTP_POST, "/workflows/:id/restart", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, NULL,
      "newId version queue", handle_workflow_manage},
-    {HTTP_POST, "/workflows/:id/rewind", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE,
+    {HTTP_POST, "/workflows/:id/rewind", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, NULL,
      "step queue", handle_workflow_manage},
-    {HTTP_DELETE, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, "children",
-     handle_workflow_manage},
+    {HTTP_DELETE, "/workflows/:id", ACCESS_PRINCIPAL, SCOPE_WORKFLOWS_WRITE, BODY_NONE, NULL,
+     "children", handle_workflow_manage},
 
-    {GET, "/agents", ACCESS_PRINCIPAL, 0, BODY_NONE, "cursor limit", handle_agent_list},
-    {HTTP_POST, "/agents", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
+    {GET, "/agents", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, "cursor limit", handle_agent_list},
+    {HTTP_POST, "/agents", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL, NULL,
      handle_agent_create},
-    {GET, "/agents/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_agent_get},
-    {HTTP_PATCH, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL,
+    {GET, "/agents/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, NULL, handle_agent_get},
+    {HTTP_PATCH, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_JSON, NULL, NULL,
      handle_agent_change},
-    {HTTP_DELETE, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_NONE, NULL,
+    {HTTP_DELETE, "/agents/:id", ACCESS_PRINCIPAL, SCOPE_AGENTS_WRITE, BODY_NONE, NULL, NULL,
      handle_agent_delete},
-    {GET, "/agents/:id/heartbeats", ACCESS_PRINCIPAL, 0, BODY_NONE, "cursor limit",
+    {GET, "/agents/:id/heartbeats", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, "cursor limit",
      handle_heartbeat_list},
-    {HTTP_GET, "/agents/:id/inbox", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_NONE, "max wait leaseMs",
-     handle_inbox_pull},
-    {HTTP_POST, "/agents/:id/inbox/ack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
-     handle_inbox_ack},
-    {HTTP_POST, "/agents/:id/inbox/nack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
-     handle_inbox_nack},
-    {HTTP_POST, "/agents/:id/inbox/extend", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON, NULL,
-     handle_inbox_extend},
+    {HTTP_GET, "/agents/:id/inbox", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_NONE, NULL,
+     "max wait leaseMs", handle_inbox_pull},
+    {HTTP_POST, "/agents/:id/inbox/ack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON,
+     "deliveryIds deliveryId result", NULL, handle_inbox_ack},
+    {HTTP_POST, "/agents/:id/inbox/nack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON,
+     "deliveryId reason delayMs requeue", NULL, handle_inbox_nack},
+    {HTTP_POST, "/agents/:id/inbox/extend", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON,
+     "deliveryIds deliveryId leaseMs", NULL, handle_inbox_extend},
 
-    {HTTP_POST, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON, NULL, handle_chat},
-    {GET, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "agent cursor limit", handle_chat_list},
-    {GET, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, "cursor limit", handle_chat_get},
-    {HTTP_DELETE, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, NULL, handle_chat_delete},
+    {HTTP_POST, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_JSON,
+     "conversationId agentId workspaceId message conversationHistory userId ttlMs", NULL,
+     handle_chat},
+    {GET, "/chat", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, NULL, "agent cursor limit",
+     handle_chat_list},
+    {GET, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, NULL, "cursor limit",
+     handle_chat_get},
+    {HTTP_DELETE, "/chat/:id", ACCESS_PRINCIPAL, SCOPE_SEND, BODY_NONE, NULL, NULL,
+     handle_chat_delete},
 
-    {GET, "/dead-letters", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, "inbox cursor limit",
-     handle_dead_letter_list},
-    {GET, "/dead-letters/:id", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL,
+    {GET, "/dead-letters", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL,
+     "inbox cursor limit", handle_dead_letter_list},
+    {GET, "/dead-letters/:id", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL, NULL,
      handle_dead_letter_get},
-    {HTTP_DELETE, "/dead-letters/:id", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL,
+    {HTTP_DELETE, "/dead-letters/:id", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL, NULL,
      handle_dead_letter_purge},
     {HTTP_POST, "/dead-letters/:id/redrive", ACCESS_PRINCIPAL, DEAD_LETTER_SCOPES, BODY_NONE, NULL,
-     handle_dead_letter_redrive},
+     NULL, handle_dead_letter_redrive},
 
-    {HTTP_POST, "/ws-ticket", ACCESS_PRINCIPAL, 0, BODY_NONE, "scopes", handle_ws_ticket},
-    {GET, "/tokens", ACCESS_PRINCIPAL, 0, BODY_NONE, "principal", handle_token_list},
-    {HTTP_POST, "/tokens/rotate", ACCESS_PRINCIPAL, 0, BODY_JSON, NULL, handle_token_rotate},
-    {HTTP_DELETE, "/tokens/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, handle_token_revoke},
-    {GET, "/audit", ACCESS_PRINCIPAL, SCOPE_OPERATOR, BODY_NONE,
+    {HTTP_POST, "/ws-ticket", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, "scopes", handle_ws_ticket},
+    {GET, "/tokens", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, "principal", handle_token_list},
+    {HTTP_POST, "/tokens/rotate", ACCESS_PRINCIPAL, 0, BODY_JSON,
+     "principal expiresInMs overlapMs scopes", NULL, handle_token_rotate},
+    {HTTP_DELETE, "/tokens/:id", ACCESS_PRINCIPAL, 0, BODY_NONE, NULL, NULL, handle_token_revoke},
+    {GET, "/audit", ACCESS_PRINCIPAL, SCOPE_OPERATOR, BODY_NONE, NULL,
      "principal act subject since until cursor limit", handle_audit},
     {.path = NULL},
 };
@@ -224,6 +231,20 @@ static enum error check_access(struct http_context *context, const struct http_r
     return OK;
 }
 
+/* A misspelt member must not be as good as none. Where the row has no list, the handler judges. */
+static enum error check_members(struct http_context *context, const struct http_route *route)
+{
+    for (size_t i = 0; route->members != NULL && i < document_count(context->body); i++) {
+        struct text key = document_key(context->body, i);
+
+        if (!text_is_word_of(key, route->members))
+            return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                               "%.64s is no member of this body; it knows: %s",
+                               arena_text(context->arena, key).data, route->members);
+    }
+    return OK;
+}
+
 static enum error take_body(struct http_context *context, const struct http_route *route,
                             http_body_function *read, void *read_context)
 {
@@ -252,7 +273,7 @@ static enum error take_body(struct http_context *context, const struct http_rout
     if (document_kind(context->body) != DOCUMENT_OBJECT)
         return failure_set(&context->failure, ERR_INVALID_REQUEST,
                            "the body must be a JSON object");
-    return OK;
+    return check_members(context, route);
 }
 
 /* Whoever has it already is told so (RFC 9110, 13.1.2 and 15.4.5). */

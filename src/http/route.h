@@ -33,6 +33,7 @@ struct http_route {
     enum route_access access;
     unsigned scopes; /* of enum scope, any of them is enough; operator may all; 0: any principal */
     enum route_body body;
+    const char *members; /* of the body, separated by spaces; NULL: the handler knows them */
     const char *query; /* the parameters it knows, separated by spaces, or NULL */
     http_handler *handler;
 };

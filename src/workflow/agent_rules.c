@@ -8,18 +8,6 @@
 typedef enum error check_function(const struct document *value, const char *name,
                                   struct failure *failure);
 
-static bool is_word_of(struct text word, const char *words)
-{
-    while (words != NULL && *words != '\0') {
-        size_t len = strcspn(words, " ");
-
-        if (word.len == len && memcmp(word.data, words, len) == 0)
-            return true;
-        words += len + strspn(words + len, " ");
-    }
-    return false;
-}
-
 static enum error check_text(const struct document *value, const char *name, size_t max,
                              struct failure *failure)
 {
@@ -176,13 +164,13 @@ static enum error check_heartbeat(const struct document *value, const char *name
     if (document_kind(value) != DOCUMENT_OBJECT)
         return failure_set(failure, ERR_INVALID_REQUEST, "%s must be an object, or null", name);
     for (size_t i = 0; i < document_count(value); i++)
-        if (!is_word_of(document_key(value, i), "enabled interval checklist timeoutMs"))
+        if (!text_is_word_of(document_key(value, i), "enabled interval checklist timeoutMs"))
             return failure_set(failure, ERR_INVALID_REQUEST,
                                "%s has enabled, interval, checklist and timeoutMs", name);
     if (document_kind(enabled) != DOCUMENT_BOOL)
         return failure_set(failure, ERR_INVALID_REQUEST, "%s.enabled is true or false", name);
     if (interval != NULL && (document_kind(interval) != DOCUMENT_STRING ||
-                             !is_word_of(document_string(interval), "5m 15m 30m 1h 2h")))
+                             !text_is_word_of(document_string(interval), "5m 15m 30m 1h 2h")))
         return failure_set(failure, ERR_INVALID_REQUEST, "%s.interval is 5m, 15m, 30m, 1h or 2h",
                            name);
     if (timeout != NULL &&
@@ -227,7 +215,7 @@ enum error agent_settings_check(const struct document *settings, struct text age
 
         while (r < RULE_COUNT && !text_is(key, rules[r].name))
             r++;
-        if (r == RULE_COUNT && is_word_of(key, others))
+        if (r == RULE_COUNT && text_is_word_of(key, others))
             continue;
         if (r == RULE_COUNT)
             return failure_set(failure, ERR_INVALID_REQUEST,

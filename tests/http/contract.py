@@ -105,7 +105,7 @@ def a_key_of_its_own(stack):
 @prepares("chat", "listConversations", "getConversation", "deleteConversation")
 def talk(stack):
     body = {"conversationId": "talk-1", "agentId": "bob", "workspaceId": "w-1", "message": "before"}
-    stack.post("/chat", body)
+    stack.http.post("/chat", body, {"Prefer": "respond-async"}, token=stack.root)  # nobody answers yet
     return {"key": stack.fresh()}
 
 
@@ -176,6 +176,10 @@ class Contract:
         tap.equal(sorted(p["name"] for p in parameters if p["in"] == "path"), named, f"{name}: those of its path")
         takes = "bodyLimit" in operation.get("x-route", {})
         tap.equal("requestBody" in operation, takes, f"{name}: a body")
+        members = operation.get("x-route", {}).get("members")
+        if members is not None:
+            schema = self.resolve(operation["requestBody"]["content"]["application/json"]["schema"])
+            tap.equal(sorted(schema["properties"]), sorted(members.split()), f"{name}: the members of its body")
         wrong = []
         for where, content in self.contents(operation):
             for media, one in content.items():
@@ -231,6 +235,24 @@ class Contract:
         self.sent += 1
         self.judge(operation, answer, name)
 
+    def misspell(self, path, method, operation):
+        """A member that the document does not allow is refused, where it allows no others."""
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if content is None or self.resolve(content["schema"]).get("additionalProperties") is not False:
+            return
+        asks = operation["operationId"] in ("runHeartbeat", "chat")
+        prepared = {} if asks else PREPARE.get(operation["operationId"], lambda stack: {})(self.stack)
+        body = {**content["example"], **prepared.get("body", {}), "expiresInMS": 1}
+        path = path.replace("{id}", prepared.get("path", {}).get("id", "bob" if "inbox" in path else "delayedGreeting"))
+        answer = self.stack.http.send(
+            method.upper(), path, json.dumps(body).encode(), {"Content-Type": "application/json"},
+            token=prepared.get("token", self.stack.root),
+        )
+        tap.equal(
+            (answer.status, answer.json().get("code")), (400, "INVALID_REQUEST"),
+            f"{method.upper()} {path}: a member that is none",
+        )
+
     def judge(self, operation, answer, name):
         documented = operation["responses"].get(str(answer.status))
         if documented is None or answer.status >= 400:
@@ -238,7 +260,7 @@ class Contract:
             return
         documented = self.resolve(documented)
         undocumented = [
-            h for h in ("location", "etag", "preference-applied", "idempotency-replayed")
+            h for h in ("location", "etag", "preference-applied", "idempotency-replayed", "x-request-id")
             if h in answer.headers and h not in {n.lower() for n in documented.get("headers", {})}
         ]
         tap.equal(undocumented, [], f"{name}: {answer.status}, its headers are documented")
@@ -329,6 +351,7 @@ def main():
                 if "operationId" not in operation or "x-route" not in operation:
                     continue
                 contract.refuse(path, method, operation)
+                contract.misspell(path, method, operation)
                 for example in contract.requests(operation):
                     if operation["operationId"] not in asks:
                         contract.send(path, method, operation, example)

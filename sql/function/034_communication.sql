@@ -414,7 +414,7 @@ begin
   )
   update dbos_system.workflow_status s
   set status = 'ENQUEUED',
-    queue_name = coalesce(s.queue_name, '_dbos_internal_queue'),
+    queue_name = openclaw.wake_queue(s.queue_name, s.queue_partition_key, s.started_at_epoch_ms),
     updated_at = openclaw.now_ms()
   from ready r
   where s.workflow_uuid = r.workflow_uuid;
@@ -429,4 +429,59 @@ begin
   );
   return v_woken;
 end
+$$;
+
+-- A delay is for who has not begun (DBOS.setWorkflowDelay). Who sleeps, or waits, is DELAYED here too, but
+-- running in DBOS' terms: there, as there, its time to wake is its own.
+create or replace function openclaw.wake_keep()
+returns trigger
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+  update dbos_system.workflow_status s
+  set delay_until_epoch_ms = old.delay_until_epoch_ms
+  where s.workflow_uuid = old.workflow_uuid;
+  return null;
+end
+$$;
+
+create or replace trigger openclaw_wake_kept
+after update of delay_until_epoch_ms on dbos_system.workflow_status
+for each row
+when (
+  old.status = 'DELAYED'
+  and new.status = 'DELAYED'
+  and (
+    old.started_at_epoch_ms is not null
+    or old.queue_name is null and (old.recovery_attempts > 0 or old.name in ('agent', 'routeAgentMessage'))
+  )
+  and pg_trigger_depth() = 0
+  and current_setting('openclaw.writer', true) is distinct from 'gateway'
+)
+execute function openclaw.wake_keep();
+
+-- The queue in which a parked workflow wakes: its own, or, where that was deleted meanwhile or has
+-- partitions now and it has none, the internal one. To DBOS it runs, and no change of a queue stops that.
+create or replace function openclaw.wake_queue(p_queue text, p_partition text, p_started bigint)
+returns text
+language sql
+stable
+as $$
+  select case
+    when p_started is null then coalesce(p_queue, '_dbos_internal_queue')
+    when exists (
+      select
+      from dbos_system.queues q
+      where q.name = p_queue
+        and (
+          p_partition is not null
+          or not q.partition_queue
+            and pg_catalog.num_nonnulls(
+              q.partition_concurrency, q.partition_worker_concurrency, q.partition_rate_limit_max
+            ) = 0
+        )
+    ) then p_queue
+    else '_dbos_internal_queue'
+  end
 $$;

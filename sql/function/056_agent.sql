@@ -280,6 +280,10 @@ begin
   where a.agent_id = p_agent;
   perform openclaw.heartbeat_plan(p_agent, p_by, null);
 
+  -- with its agent, and not before: a mailbox goes last
+  delete from openclaw.principal p
+  where p.principal_id = p_agent;
+
   -- the provisioning is forgotten, so that the agent can be made again
   delete from dbos_system.operation_outputs o
   where o.workflow_uuid in ('agent:' || p_agent, 'provision:' || p_agent);
@@ -289,9 +293,6 @@ begin
   where o.workflow_uuid in ('agent:' || p_agent, 'provision:' || p_agent);
   delete from dbos_system.workflow_status s
   where s.workflow_uuid in ('agent:' || p_agent, 'provision:' || p_agent);
-
-  delete from openclaw.principal p
-  where p.principal_id = p_agent;
 
   insert into openclaw.audit (principal_id, act, subject, detail)
   values (p_by, 'agent.delete', p_agent, jsonb_build_object('withdrawn', coalesce(cardinality(v_seq), 0)));

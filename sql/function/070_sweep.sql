@@ -26,7 +26,7 @@ begin
   )
   update dbos_system.workflow_status s
   set status = 'ENQUEUED',
-    queue_name = coalesce(s.queue_name, '_dbos_internal_queue'),
+    queue_name = openclaw.wake_queue(s.queue_name, s.queue_partition_key, s.started_at_epoch_ms),
     deduplication_id = case when s.is_debounced then null else s.deduplication_id end,
     updated_at = openclaw.now_ms()
   from due d

@@ -58,7 +58,7 @@ begin
         update dbos_system.workflow_status s
         set status = case p_duty when 'wake' then 'ENQUEUED' else 'CANCELLED' end,
           owner_xid = case p_duty when 'wake' then s.owner_xid end,
-          queue_name = case p_duty when 'wake' then coalesce(s.queue_name, '_dbos_internal_queue') end,
+          queue_name = case p_duty when 'wake' then openclaw.wake_queue(s.queue_name, s.queue_partition_key, s.started_at_epoch_ms) end,
           deduplication_id = case when p_duty = 'wake' and not s.is_debounced then s.deduplication_id end,
           started_at_epoch_ms = case p_duty when 'wake' then s.started_at_epoch_ms end,
           updated_at = v_now,
@@ -73,11 +73,13 @@ begin
         when others then
           v_failed := v_failed || (v_row.workflow_uuid || ': ' || sqlstate);
           begin
+            perform set_config('openclaw.writer', 'gateway', true);
             update dbos_system.workflow_status s
             set delay_until_epoch_ms = v_now + v_put_off_ms
             where s.workflow_uuid = v_row.workflow_uuid
               and s.status = 'DELAYED'
               and p_duty = 'wake';
+            perform set_config('openclaw.writer', '', true);
           exception
             when others then
               null; -- it is looked at again with the next sweep

@@ -55,6 +55,31 @@ await cases({
     t.equal(error?.code, "NOT_FOUND", "and says why");
   },
 
+  "24 a mailbox": async (t) => {
+    const agent = t.id("agent");
+    const box = `agent:${agent}`;
+    await t.host("provision", agent);
+    await t.client.send(box, "unread");
+    const state = async () => {
+      const { status, queue_name, completed_at, started_at_epoch_ms, delay_until_epoch_ms } = await t.status(box);
+      return [status, queue_name, completed_at, started_at_epoch_ms, Number(delay_until_epoch_ms) > Date.now() + 1e12];
+    };
+    const parked = ["DELAYED", null, null, null, true];
+    for (const verb of ["cancelWorkflow", "resumeWorkflow"]) {
+      await t.client[verb](box);
+      t.equal(await state(), parked, `${verb} leaves it as it is`);
+    }
+    await t.client.setWorkflowDelay(box, { delaySeconds: 1 });
+    t.equal(await state(), parked, "so does setWorkflowDelay");
+    const told = (promise) => promise.then(() => "nothing", (error) => error.message);
+    t.ok((await told(t.client.forkWorkflow(box, 0))).includes("a mailbox cannot be forked"), "a fork is refused");
+    t.ok((await told(t.client.deleteWorkflow(box))).includes("cannot be deleted while its agent is there"), "and so is its end");
+    await t.client.send(box, "later");
+    t.equal(await t.host("acknowledge", agent, '"both"'), 2, "what was sent to it before and after is there");
+    const copies = await t.rows("select workflow_uuid from SCHEMA.workflow_status where name = 'agent' and workflow_uuid not like 'agent:%'");
+    t.equal(copies, [], "nothing is left of the fork");
+  },
+
   "24 rewinds of a message": async (t) => {
     for (const way of Object.keys(WAYS)) {
       const agent = t.id(way);

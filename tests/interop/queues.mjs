@@ -97,6 +97,56 @@ await cases({
     await t.host("sweeper", 1);
   },
 
+  "19 changed while parked": async (t) => {
+    const changes = {
+      deleted: (name) => t.client.deleteQueue(name),
+      partitioned: (name) => t.client.registerQueue(name, { partitionConcurrency: 1, onConflict: "always_update" }),
+      "partitioned as by DBOS 4": (name) => t.rows("update SCHEMA.queues set partition_queue = true where name = $1", name),
+    };
+    for (const [change, make] of Object.entries(changes)) {
+      const name = t.id("queue");
+      await t.client.registerQueue(name, { concurrency: 5, onConflict: "always_update" });
+      const sleeps = await t.script([step(0), ["sleep", 1500], step(2)], { queueName: name });
+      const waits = await t.script([step(0), ["recv", "go", 600000], step(3)], { queueName: name });
+      for (const { workflowID } of [sleeps, waits]) await t.reaches(workflowID, "DELAYED");
+      await make(name);
+      const late = await t.script([step("late")], { queueName: name });
+      await t.client.send(waits.workflowID, "on", "go");
+      const soon = (handle) => Promise.race([handle.getResult(often), sleep(20000).then(() => "stranded")]);
+      t.equal(await soon(waits), [0, "on", 3], `its queue ${change}, who waits goes on`);
+      t.equal(await soon(sleeps), [0, null, 2], `its queue ${change}, who sleeps goes on`);
+      t.equal((await t.status(late.workflowID)).status, "ENQUEUED", `its queue ${change}, who has not begun waits for it`);
+      await t.client.cancelWorkflow(late.workflowID);
+    }
+    const limited = t.id("queue");
+    await t.client.registerQueue(limited, { concurrency: 1, onConflict: "always_update" });
+    const waiter = await t.script([["recv", "go", 600000], step(1)], { queueName: limited });
+    await t.reaches(waiter.workflowID, "DELAYED");
+    const busy = await t.script([step(0, 1500)], { queueName: limited });
+    await t.until("it runs", async () => (await t.ran(busy.workflowID)).length > 0);
+    await t.client.send(waiter.workflowID, "on", "go");
+    await all([waiter, busy]);
+    const ends = await Promise.all([waiter, busy].map(async (h) => Number((await t.status(h.workflowID)).completed_at)));
+    t.ok(ends[0] >= ends[1], "on a queue that is as it was, who wakes waits for a slot", ends);
+  },
+
+  "20 a sleeper's time": async (t) => {
+    for (const [operation, delaySeconds, what] of [
+      [["sleep", 1500], 3600, "later"],
+      [["sleep", 1500], 0.1, "earlier"],
+    ]) {
+      const began = Date.now();
+      const handle = await t.script([step(0), operation, step(2)]);
+      await t.reaches(handle.workflowID, "DELAYED");
+      const wake = (await t.status(handle.workflowID)).delay_until_epoch_ms;
+      await t.client.setWorkflowDelay(handle.workflowID, { delaySeconds });
+      t.equal((await t.status(handle.workflowID)).delay_until_epoch_ms, wake, `setWorkflowDelay does not wake a sleeper ${what}`);
+      const got = await Promise.race([handle.getResult(often), sleep(20000).then(() => "overslept")]);
+      t.equal(got, [0, null, 2], "it wakes");
+      t.ok(Date.now() - began >= 1500, "at its own time", Date.now() - began);
+    }
+  },
+
   "20 delays": async (t) => {
     const early = Date.now();
     const handle = await t.script([step(0)], { delaySeconds: 1 });

@@ -41,13 +41,17 @@ begin
     and s.status = 'DELAYED';
 
   if v_agent.status = 'active' and (v_agent.heartbeat ->> 'enabled')::boolean then
-    v_due := v_now + case v_agent.heartbeat ->> 'interval'
+    -- from the beginning of the one before, which may have waited long for its answer
+    v_due := coalesce(
+      (select h.started_at from openclaw.heartbeat h where h.workflow_uuid = p_parent), v_now
+    ) + case v_agent.heartbeat ->> 'interval'
       when '5m' then 300000
       when '15m' then 900000
       when '1h' then 3600000
       when '2h' then 7200000
       else 1800000
     end;
+    v_due := greatest(v_due, v_now);
     v_id := format('heartbeat:%s:%s', p_agent, v_due);
     insert into dbos_system.workflow_status (
       workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,

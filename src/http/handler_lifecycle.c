@@ -5,6 +5,8 @@
  */
 #include "http/handler.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "gateway/message.h"
 #include "http/payload.h"
@@ -73,6 +75,17 @@ static enum error in_progress(struct http_context *context, const struct workflo
                        "Prefer: wait=N to wait for it here");
 }
 
+/* A workflow's error says "phrase: detail"; a problem has the phrase as its title. */
+static struct text without_phrase(struct text message, const char *phrase)
+{
+    size_t len = strlen(phrase);
+
+    if (!text_starts(message, phrase))
+        return message;
+    message = (struct text){message.data + len, message.len - len};
+    return text_starts(message, ": ") ? (struct text){message.data + 2, message.len - 2} : message;
+}
+
 /* An error that we know is the answer's own. */
 static enum error outcome_error(struct http_context *context, const struct workflow_start *start,
                                 const struct workflow_state *state)
@@ -84,6 +97,7 @@ static enum error outcome_error(struct http_context *context, const struct workf
 
     if (error_http_status(error) >= 500)
         return OK; /* it is in the answer as it is */
+    message = without_phrase(message, error_phrase(error));
     (void)failure_set(&context->failure, error, "%.*s", (int)message.len,
                       message.data != NULL ? message.data : "");
     problem = problem_document(context->arena, &context->failure);

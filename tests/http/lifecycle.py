@@ -137,10 +137,10 @@ def beating(gateway, http, root, dora):
     tap.ok(next_one != planned, "another one is planned")
     tap.equal(http.get(f"/workflows/{planned}", token=root).json()["status"], "CANCELLED", "in place of the first")
     due = gateway.value(
-        "select delay_until_epoch_ms - created_at from dbos_system.workflow_status"
-        f" where workflow_uuid = '{next_one}'"
+        "select s.delay_until_epoch_ms - h.started_at from dbos_system.workflow_status s, openclaw.heartbeat h"
+        f" where s.workflow_uuid = '{next_one}' and h.workflow_uuid = 'root:beat-1'"
     )
-    tap.equal(due, "1800000", "in half an hour")
+    tap.equal(due, "1800000", "half an hour after this one began, however long its answer took")
     listed = http.get("/agents/dora/heartbeats", token=root).json()
     tap.equal(
         [(h["workflowUuid"], h["status"], h["response"]) for h in listed["heartbeats"]],
@@ -182,7 +182,13 @@ def beating(gateway, http, root, dora):
         (body["result"]["status"], "expired" in body["result"]["reason"], body["result"]["nextHeartbeat"]),
         ("failed", True, None), "an agent that says nothing; and none is planned where none is enabled",
     )
-    tap.equal(code_of(beat({"agentId": "nobody"})), (404, "NOT_FOUND"), "an agent that there is not")
+    answer = beat({"agentId": "nobody"})
+    tap.equal(code_of(answer), (404, "NOT_FOUND"), "an agent that there is not")
+    problem = answer.json()
+    tap.equal(
+        (problem["detail"], problem["error"]), ("there is no agent nobody", "not found: there is no agent nobody"),
+        "which is said once",
+    )
     tap.equal(code_of(beat({"agentId": "dora", "checklist": [1]})), (400, "INVALID_REQUEST"), "a bad checklist")
 
 

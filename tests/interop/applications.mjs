@@ -4,6 +4,7 @@
 
 import { cases, connect, often, sleep } from "./case.mjs";
 
+const step = (value, pause = 0) => ["step", value, pause];
 const NEIGHBOUR = ["neighbour", "neighbour-queue"];
 
 await cases({
@@ -59,6 +60,32 @@ await cases({
       "what is its is not taken by us, on whichever queue",
     );
     await theirs.destroy();
+  },
+
+  "25 both killed": async (t) => {
+    await t.host("launch");
+    const theirs = await connect({ applicationName: "neighbour" });
+    const mine = await t.script([step(0), step(1, 2500), step(2)]);
+    const its = await theirs.enqueuePortable({ workflowName: "greet", queueName: "neighbour-queue", workflowID: t.id() }, ["both"]);
+    const ids = [mine.workflowID, its.workflowID];
+    await t.until("both run", async () => (await t.ran(ids[0])).includes(1) && (await t.steps(ids[1])).length > 0);
+    const owners = async () => (await t.rows("select application_name as app from SCHEMA.workflow_status where workflow_uuid = any ($1) order by 1", ids)).map((r) => r.app);
+    await t.host("neighbour_kill");
+    await t.host("kill"); // and starts another gateway, alone
+    t.equal(await mine.getResult(often), [0, 1, 2], "both killed, the gateway goes on with its own");
+    t.equal(await t.ran(ids[0]), [0, 1, 1, 2], "from its checkpoint");
+    const left = await t.status(ids[1]);
+    t.equal([left.status, left.application_name], ["PENDING", "neighbour"], "and leaves what is the other's");
+    await t.host("sweeper", 0);
+    const waiting = await t.script([step("ours")]);
+    await t.host("launch");
+    t.equal(await its.getResult(often), { said: "hello both" }, "which it goes on with, launched again, alone");
+    t.equal((await t.status(waiting.workflowID)).status, "ENQUEUED", "and leaves what is ours");
+    await t.host("sweeper", 1);
+    t.equal(await waiting.getResult(often), ["ours"], "for us");
+    t.equal(await owners(), ["neighbour", "openclaw-gateway"], "each is still its own");
+    await theirs.destroy();
+    await t.host("neighbour_kill");
   },
 
   "25 wake-ups": async (t) => {

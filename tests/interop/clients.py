@@ -33,7 +33,7 @@ from sweeper import DATABASE, Machine
 from tap import Tap, skip_all
 
 SDK_4 = "dbos-sdk-4"
-CASE_TIMEOUT = 300
+CASE_TIMEOUT = 600
 
 
 def skip_without(*packages):

@@ -186,6 +186,14 @@ await cases({
       ],
       "its history by step",
     );
+    const tardy = await t.script([["recv", "go", 600000], ["setEvent", "tardy", 7], ["setEvent", "tardy", 8]]);
+    const seen = (timeoutSeconds) => t.client.getEvent(tardy.workflowID, "tardy", { timeoutSeconds, ...often });
+    t.equal(await seen(0.3), null, "a key that is set too late is null");
+    const patient = seen(60);
+    await t.client.send(tardy.workflowID, 1, "go");
+    t.ok([7, 8].includes(await patient), "who asks again has it");
+    await tardy.getResult(often);
+    t.equal(await seen(1), 8, "and who asks last the last");
     const other = await t.script([["getEvent", id, "k", 1000], ["getEvent", id, "missing", 200]]);
     t.equal(await other.getResult(often), [{ two: 2 }, null], "our getEvent");
     const setter = t.id();

@@ -2,7 +2,7 @@
 // Cases 19 to 21: queues and their limits, changed while they are used; delays, priorities, debounce;
 // timeouts. Two gateways run them.
 
-import { cases, often, sdk, sleep } from "./case.mjs";
+import { cases, connect, often, sdk, sleep } from "./case.mjs";
 
 const step = (value, pause = 0) => ["step", value, pause];
 
@@ -95,6 +95,42 @@ await cases({
       t.equal(part.began.filter((at, n) => n >= 2 && at - part.began[n - 2] < 1000), [], `two of a partition in a second (${rest})`);
     }
     await t.host("sweeper", 1);
+  },
+
+  "19 order on a queue": async (t) => {
+    await t.host("sweeper", 2);
+    for (const concurrency of [1, 2]) {
+      const name = t.id("queue");
+      await t.client.registerQueue(name, { concurrency: 0, onConflict: "always_update" });
+      const handles = [];
+      for (let n = 0; n < 18; n++) handles.push(await t.script([step(n, 30)], { queueName: name, priority: (n * 7) % 4 }));
+      await t.client.registerQueue(name, { concurrency, onConflict: "always_update" });
+      await all(handles);
+      const rows = await t.rows(
+        "select priority, created_at::float8 as made, started_at_epoch_ms::float8 as began from SCHEMA.workflow_status" +
+          " where queue_name = $1 order by started_at_epoch_ms, priority, created_at",
+        name,
+      );
+      const before = (a, b) => a.began === b.began || a.priority < b.priority || (a.priority === b.priority && a.made <= b.made);
+      t.equal(rows.filter((r, n) => n && !before(rows[n - 1], r)), [], `concurrency ${concurrency}, two gateways: by priority, then by age`);
+      const { most } = await overlap(t, handles.map((h) => h.workflowID));
+      t.ok(most <= concurrency, `never more than ${concurrency}`, most);
+    }
+    await t.host("sweeper", 1);
+  },
+
+  "20 two debounce": async (t) => {
+    const other = await connect();
+    const options = { workflowName: "testScript", startWorkflowParams: { queueName: "openclaw" }, serializationType: "portable" };
+    const both = [t.client, other].map((client) => new sdk.DebouncerClient(client, options));
+    const key = t.id("key");
+    const handles = await Promise.all([...Array(12).keys()].map((n) => both[n % 2].debounce(key, 4000, [step(n)])));
+    const ids = new Set(handles.map((h) => h.workflowID));
+    const results = await Promise.all([...ids].map((id) => t.client.retrieveWorkflow(id).getResult(often)));
+    t.equal(ids.size, 1, "two clients at once debounce one workflow");
+    t.ok(results[0].length === 1 && results[0][0] < 12, "with the input of one of them", results);
+    t.equal(await t.ran([...ids][0]), [0], "which runs once");
+    await other.destroy();
   },
 
   "19 changed while parked": async (t) => {

@@ -40,6 +40,8 @@ enum error ctl_session_list(struct ctl *ctl, struct failure *failure)
     db_add_int(&call, EXECUTOR_SUSPECT_MS(&ctl->options));
     db_add_int(&call, limit);
     db_add_null(&call);
+    db_add_null(&call); /* sees all */
+    db_add_bool(&call, true);
     return ctl_run_rows(ctl, &call, "sessions", fields, FIELD_COUNT(fields), failure);
 }
 

@@ -170,6 +170,17 @@ bool principal_may_read_inbox(const struct principal *principal, struct text age
            ((principal->scopes & SCOPE_INBOX) && text_is(agent_id, principal->id));
 }
 
+bool principal_sees_all(const struct principal *principal)
+{
+    return principal_may(principal, SCOPE_AGENTS_WRITE);
+}
+
+void principal_add_viewer(struct db_call *call, const struct principal *principal)
+{
+    db_add_string(call, principal_sees_all(principal) ? NULL : principal->id);
+    db_add_bool(call, principal_may(principal, SCOPE_SEND));
+}
+
 struct text bearer_token(struct text authorization)
 {
     static const char scheme[] = "Bearer ";

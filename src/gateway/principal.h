@@ -50,6 +50,12 @@ void principal_anybody(struct text id, struct principal *ret_principal);
 bool principal_may(const struct principal *principal, unsigned any_of);
 /* Its own inbox with SCOPE_INBOX, any with SCOPE_OPERATOR. */
 bool principal_may_read_inbox(const struct principal *principal, struct text agent_id);
+/* Knows of everybody: who manages agents. All others know of themselves and of the agents that they
+ * may write to. */
+bool principal_sees_all(const struct principal *principal);
+/* The two parameters by which a statement tells: the viewer (null: sees all), and whether it may
+ * write at all. */
+void principal_add_viewer(struct db_call *call, const struct principal *principal);
 
 const char *scope_name(enum scope scope);
 unsigned scope_from_name(struct text name); /* 0: no such scope */

@@ -109,7 +109,8 @@ void method_status(struct session *session, struct request *request)
     document_put_int(payload, "ts", clock_wall_ms());
     document_put_int(payload, "uptimeMs", session->now - session->started);
     document_put_string(payload, "connId", session->engine->executor.id);
-    document_put_string(payload, "host", session->engine->executor.host);
+    if (principal_sees_all(&session->principal))
+        document_put_string(payload, "host", session->engine->executor.host);
     document_put_string(payload, "principal", session->principal.id);
     document_put_string(payload, "database", session->retries == 0 ? "connected" : "unavailable");
     document_put_int(payload, "requests", session->requests);
@@ -124,13 +125,12 @@ void method_status(struct session *session, struct request *request)
 static bool agents_call(struct session *session, struct operation *operation,
                         struct db_call *ret_call)
 {
-    (void)session;
-    db_call_init(ret_call, operation->arena, STATEMENT_AGENT_LIST);
-    db_add_null(ret_call);
+    db_call_init(ret_call, operation->arena, STATEMENT_AGENT_SEEN);
+    principal_add_viewer(ret_call, &session->principal);
     return true;
 }
 
-/* Columns: agent_id, name, status, model, created_at, scopes, credentials, subscribed. */
+/* Columns: agent_id, name, created_at. */
 static void agents_answer(struct session *session, struct operation *operation, enum error error,
                           struct failure *failure, struct db_rows *rows)
 {
@@ -183,7 +183,7 @@ static void sessions_answer(struct session *session, struct operation *operation
                             arena_printf(arena, "agent:%.*s:main", (int)agent.len, agent.data));
         document_put_text(one, "agentId", arena_text(arena, agent));
         document_put_string(one, "kind", "direct");
-        document_put_int(one, "updatedAt", db_int(rows, row, 4));
+        document_put_int(one, "updatedAt", db_int(rows, row, 2));
         document_append(sessions, one);
     }
     document_put_int(payload, "ts", clock_wall_ms());

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who is here. The list goes out with hello-ok and on request; operators, and whoever has asked for
- * the list, are told of changes after that. The sweeper sees those and rings who wants to hear of
- * them: a connection that comes costs its watchers one look together, and the others nothing.
+ * Who is here, as far as this principal may know of them. The list goes out with hello-ok and on
+ * request; operators, and whoever has asked for the list, are told of changes after that. The
+ * sweeper sees those and rings who wants to hear of them: a connection that comes costs its
+ * watchers one look together, and the others nothing.
  */
 #include "base/clock.h"
 #include "session/state.h"
@@ -38,7 +39,8 @@ struct document *presence_document(struct arena *arena, struct db_rows *rows)
         struct text principal = arena_text(arena, db_text(rows, row, 1));
         struct text state = arena_text(arena, db_text(rows, row, 6));
 
-        document_put_text(entry, "host", arena_text(arena, db_text(rows, row, 2)));
+        if (!db_is_null(rows, row, 2))
+            document_put_text(entry, "host", arena_text(arena, db_text(rows, row, 2)));
         put_client(entry, arena, db_text(rows, row, 3));
         document_put_text(entry, "text", principal);
         document_put_text(entry, "reason", state);
@@ -69,6 +71,7 @@ void presence_call(struct session *session, struct arena *arena, bool watch, int
         db_add_string(ret_call, session->engine->executor.id);
     else
         db_add_null(ret_call);
+    principal_add_viewer(ret_call, &session->principal);
 }
 
 /* FNV-1a of who is there and in which state; when they were last seen is no news. */

@@ -359,6 +359,36 @@ def inboxes_of_others(world, http):
     )
 
 
+def who_is_seen(world):
+    """Over WebSocket, too, nobody learns of whom it has no business with."""
+    world.sql("update openclaw.agent set allow_from = '{bob}' where agent_id = 'carol'")
+
+    def seen(session):
+        return (
+            sorted(a["id"] for a in session.call("agents.list")["agents"]),
+            sorted(s["agentId"] for s in session.call("sessions.list")["sessions"]),
+            sorted({p["user"]["id"] for p in session.call("system-presence") if p["reason"] == "online"}),
+        )
+
+    world.sql("delete from openclaw.principal where principal_id = 'dora'")
+
+    def of(ids, *more):
+        return ids, ids, ids + list(more)
+
+    with world.connect("root") as root, world.connect("carol"), world.connect("bob") as bob, \
+            world.connect("alice") as alice:
+        tap.equal(seen(root), of(["alice", "bob", "carol"], "root"), "an operator sees everybody")
+        tap.equal(seen(bob), of(["alice", "bob", "carol"]), "an agent sees the agents that it may write to")
+        tap.equal(seen(alice), of(["alice", "bob"]), "and not those who take nothing from it")
+        shown = json.dumps([alice.hello, alice.call("system-presence"), alice.call("status")])
+        host = world.value("select max(host) from openclaw.executor where kind = 'session'")
+        tap.ok(host not in shown and "carol" not in shown and "root" not in shown, "nor on which host", shown)
+        tap.ok(host in json.dumps(root.call("system-presence")), "which an operator does")
+        with world.connect("alice", scopes=["inbox"]) as narrow:
+            tap.equal(seen(narrow), of(["alice"]), "who may not write sees itself")
+    world.sql("update openclaw.agent set allow_from = null where agent_id = 'carol'")
+
+
 def main():
     with World() as world:
         with Responder(world.cluster, {"RUNTIME_DIR": world.runtime}) as http:
@@ -368,6 +398,7 @@ def main():
             tickets(world, http)
             audit(world, http)
             inboxes_of_others(world, http)
+            who_is_seen(world)
             revocation(world, http)
             tap.equal(http.events("http.failure"), [], "nothing was our own failure")
             for token in world.tokens.values():

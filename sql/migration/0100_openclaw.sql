@@ -65,7 +65,7 @@ create table openclaw.agent (
   updated_at bigint not null default openclaw.now_ms()
 );
 
--- how deep an inbox was when a sweeper last counted; near the limit the count is made anew
+-- how deep an inbox was when a sweeper last counted, for those who look; what bounds it is inbox_bound
 create table openclaw.inbox_depth (
   agent_id text primary key
     references openclaw.agent on delete cascade,

@@ -131,6 +131,31 @@ def test_filling(db):
     tap.equal(answers, ["3999", "1"], "the first counts when it is alone, the second by what the first has counted")
 
 
+def test_dbos_clients(db):
+    """Senders who know nothing of our functions, beside those who do."""
+    db.run("update openclaw.agent set inbox_limit = 1200 where agent_id = 'bob'")
+    connections = [db.another() for _ in range(4)]
+    refused, errors = [], []
+
+    def send(number):
+        try:
+            for turn in range(400):
+                connections[number].run(f"select dbos_system.send_message('agent:bob', '1', message_id => '{number}-{turn}')")
+        except SqlError as error:
+            (refused if error.sqlstate == "OC008" else errors).append(repr(error))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for connection in connections:
+        connection.close()
+    db.run("update openclaw.agent set inbox_limit = null where agent_id = 'bob'")
+    tap.equal(errors, [], "DBOS clients at once: no error but that it is full")
+    tap.equal((live(db), bool(refused)), (1200, True), "which they meet where the limit is")
+
+
 def test_many_inboxes(db):
     """Batches to the same agents in opposite orders, near and far ones of one bucket among them."""
     agents = [f"a{n}" for n in range(200)]
@@ -143,8 +168,8 @@ def test_many_inboxes(db):
         chance = random.Random(number)
         try:
             for turn in range(8):
-                chance.shuffle(agents)
-                connections[number].commit(*[message(f"{number}-{turn}-{to}", to=to) for to in agents])
+                order = chance.sample(agents, len(agents))
+                connections[number].commit(*[message(f"{number}-{turn}-{to}", to=to) for to in order])
         except SqlError as error:
             errors.append(repr(error))
 
@@ -165,7 +190,8 @@ def test_many_inboxes(db):
 
 
 TESTS = (
-    test_batches, test_batches_default, test_small, test_far, test_full, test_rolled_back, test_filling, test_many_inboxes,
+    test_batches, test_batches_default, test_small, test_far, test_full, test_rolled_back, test_filling,
+    test_dbos_clients, test_many_inboxes,
 )  # fmt: skip
 
 with Cluster({"deadlock_timeout": "200ms"}) as cluster:

@@ -115,7 +115,8 @@ begin
       select
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
-          when p_send_from[1] <> all (a.allow_from) then 'FORBIDDEN'
+          -- a sender that it takes nothing from does not learn that it is there
+          when p_send_from[1] <> all (a.allow_from) then 'UNKNOWN_RECIPIENT'
           when openclaw.inbox_room(a.agent_id, coalesce(a.inbox_limit, p_inbox_limit), 1) < 1 then 'INBOX_FULL'
         end
       from (select) one
@@ -141,7 +142,7 @@ begin
         s.of_ord,
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
-          when a.allow_from is not null and s.sender <> all (a.allow_from) then 'FORBIDDEN'
+          when a.allow_from is not null and s.sender <> all (a.allow_from) then 'UNKNOWN_RECIPIENT'
           when g.room < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
         end as reason
       from unnest(p_send_of, p_send_to, p_send_from)

@@ -33,6 +33,7 @@ begin
     select
     from openclaw.agent a
     where a.agent_id = p_agent
+      and (a.allow_from is null or p_principal = any (a.allow_from))
   ) then
     raise exception 'there is no agent %', p_agent
       using errcode = 'OC002';

@@ -260,9 +260,6 @@ static void read_refusal(struct message_receipt *receipt, const struct workflow_
     case ERR_INBOX_FULL:
         refuse(receipt, ERR_INBOX_FULL, "send again when it has read some of its messages");
         break;
-    case ERR_FORBIDDEN:
-        refuse(receipt, ERR_FORBIDDEN, "the recipient does not take messages from this sender");
-        break;
     default:
         receipt->failure = outcome->failure;
         receipt->error = outcome->reason ? outcome->reason : ERR_INTERNAL;

@@ -114,7 +114,7 @@ def test_refusals(db):
             ("committed", None),
             ("refused", "UNKNOWN_RECIPIENT"),
             ("committed", None),
-            ("refused", "FORBIDDEN"),
+            ("refused", "UNKNOWN_RECIPIENT"),
             ("committed", None),
             ("refused", "INBOX_FULL"),
             ("committed", None),

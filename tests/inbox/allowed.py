@@ -63,20 +63,39 @@ def setting(stage):
 def enforced(stage):
     """At every door, before anything is written."""
     before = stage.value("select count(*) from dbos_system.workflow_status")
-    tap.equal(codes(post(stage, "carol")), (403, "FORBIDDEN"), "HTTP: who is not on it is refused")
+    absent, blocked = post(stage, "carol", "nobody"), post(stage, "carol")
+    tap.equal(codes(blocked), (404, "UNKNOWN_RECIPIENT"), "HTTP: who is not on it is refused")
+    tap.equal(
+        [{k: v for k, v in a.json().items() if k != "requestId"} for a in (blocked,)],
+        [{k: v for k, v in a.json().items() if k != "requestId"} for a in (absent,)],
+        "as if the agent were not there",
+    )
+    absent, blocked = (
+        stage.post("/chat", "carol", {"agentId": name, "message": "x"}) for name in ("nobody", "bob")
+    )
+    tap.equal(
+        (blocked.status, blocked.json().get("code"), blocked.json().get("detail", "").replace("bob", "nobody")),
+        (absent.status, absent.json().get("code"), absent.json().get("detail", "")),
+        "so in a chat",
+    )
+    stage.sql("delete from dbos_system.workflow_status where name = 'chat'")
     answer = stage.post("/messages/batch", "carol", [{"to": "bob", "content": 1}, {"to": "alice", "content": 2}])
     results = answer.json()["results"]
-    tap.ok("FORBIDDEN" in str(results[0]) and "FORBIDDEN" not in str(results[1]), "in a batch, by itself")
+    tap.ok("UNKNOWN_RECIPIENT" in str(results[0]) and "UNKNOWN_RECIPIENT" not in str(results[1]), "in a batch, by itself")
     with stage.connect("carol") as carol:
+        try:
+            carol.call("send", message("nobody", "x", "0"))
+        except Refused as refused:
+            unknown = refused.code
         for method, params in (
             ("send", message("bob", "x", "1")),
             ("agent.send", {"sessionKey": "agent:bob:main", "message": "x"}),
             ("agent", {"agentId": "bob", "message": "x", "idempotencyKey": "2"}),
             ("chat.send", {"sessionKey": "bob", "message": "x", "idempotencyKey": "3"}),
         ):
-            with tap.raises(Refused, f"WebSocket, {method}", code="FORBIDDEN"):
+            with tap.raises(Refused, f"WebSocket, {method}", code=unknown):
                 carol.call(method, params)
-        tap.equal(bare(carol, "bob", "c1")["code"], "FORBIDDEN", "a bare message")
+        tap.equal(bare(carol, "bob", "c1")["code"], unknown, "a bare message")
     with tap.raises(SqlError, "a DBOS client", sqlstate="OC003"):
         send_by_dbos(stage, "not-allowed")
     after = stage.value("select count(*) from dbos_system.workflow_status")
@@ -85,7 +104,7 @@ def enforced(stage):
     tap.equal(post(stage, "alice").status, 200, "who is on it may write")
     stage.patch("/agents/bob", "root", {"allowFrom": ["dbos"]})
     send_by_dbos(stage, "allowed")
-    tap.equal(codes(post(stage, "alice")), (403, "FORBIDDEN"), "a change counts at once")
+    tap.equal(codes(post(stage, "alice")), (404, "UNKNOWN_RECIPIENT"), "a change counts at once")
     messages = stage.pull("bob")
     tap.equal([m["from"] for m in messages], ["alice", "dbos"], "what was accepted before is delivered")
     stage.ack("bob", *messages)

@@ -61,6 +61,19 @@ def check_version(tap, source):
     tap.equal(packaged, os.environ["VERSION"], "the changelog's version is that of configure.ac")
 
 
+def check_source(tap, directory, source):
+    """The source package too is judged: what it says it needs to be built."""
+    if shutil.which("lintian") is None:
+        tap.skip("lintian finds nothing in the source package", "lintian is not installed")
+        return
+    said = run("dpkg-source", "-b", source, cwd=directory)
+    (description,) = glob.glob(os.path.join(directory, "*.dsc")) or [None]
+    tap.ok(description is not None, "dpkg-source", end_of(said.stdout))
+    if description is not None:
+        said = run("lintian", "--allow-root", "--fail-on", "error,warning", description)
+        tap.ok(said.returncode == 0, "lintian finds nothing in the source package", said.stdout)
+
+
 def check_lintian(tap, directory):
     if shutil.which("lintian") is None:
         tap.skip("lintian finds nothing", "lintian is not installed")
@@ -115,6 +128,7 @@ def main():
         if not os.path.isdir(source):
             return tap.done()
         check_version(tap, source)
+        check_source(tap, directory, source)
         jobs = f"-j{os.cpu_count()}"
         said = run("dpkg-buildpackage", "-us", "-uc", "-b", jobs, cwd=source, timeout=BUILD_TIMEOUT)
         tap.ok(said.returncode == 0, "dpkg-buildpackage", end_of(said.stdout))

@@ -38,6 +38,9 @@ static inline void counter_add(shared_word *counter, uint64_t count)
 /* Its value; 0 where there is none. */
 uint64_t counter_read(const char *name);
 
+/* No count: the time (clock_ms()) by which this host's sweeper is heard of again, or it hangs. */
+#define SWEEPER_DUE_COUNTER "sweeper_due"
+
 /* ---- how often somebody may try -------------------------------------------------------------- */
 
 /* For `key`, an address, say, `per_minute` attempts at once, and then as many in each minute (GCRA,

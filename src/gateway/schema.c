@@ -45,6 +45,22 @@ void schema_check_call(struct db_call *call, struct arena *arena)
     db_add_string(call, SCHEMA_DIGEST_SETTING);
 }
 
+void schema_probe_call(struct db_call *call, struct arena *arena)
+{
+    db_call_init(call, arena, STATEMENT_PROBE);
+    db_add_string(call, SCHEMA_DIGEST_SETTING);
+}
+
+enum error schema_probe_result(struct db_rows *rows, struct failure *failure)
+{
+    enum error error = schema_check_result(rows, failure);
+
+    if (error == OK && db_bool(rows, 0, 1))
+        return failure_set(failure, ERR_READ_ONLY,
+                           "the database is a standby, or default_transaction_read_only is on");
+    return error;
+}
+
 enum error schema_check_result(struct db_rows *rows, struct failure *failure)
 {
     struct text found = db_rows_count(rows) > 0 ? db_text(rows, 0, 0) : TEXT_NONE;

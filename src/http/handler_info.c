@@ -80,9 +80,10 @@ enum error handle_health(struct http_context *context)
                                                           : "degraded");
     document_put_string(answer, "service", SERVICE_NAME);
     document_put_string(answer, "dbos",
-                        error == OK           ? "connected"
-                        : error == ERR_SCHEMA ? "schema_mismatch"
-                                              : "disconnected");
+                        error == OK              ? "connected"
+                        : error == ERR_SCHEMA    ? "schema_mismatch"
+                        : error == ERR_READ_ONLY ? "read_only"
+                                                 : "disconnected");
     document_put_string(answer, "sweeper", sweeper);
     put_now(answer);
     if (error != OK) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/shared.h"
 #include "db/statement.h"
 #include "gateway/schema.h"
 
@@ -54,6 +55,15 @@ static enum error ask(struct db *db, int64_t deadline, const struct db_call *cal
     return error;
 }
 
+/* A sweeper of this host that hangs does not say any more when it will be heard of again. 0: none
+ * has ever said so, in this RUNTIME_DIR. */
+static bool is_overdue(void)
+{
+    uint64_t due = counter_read(SWEEPER_DUE_COUNTER);
+
+    return due != 0 && clock_ms() > (int64_t)due;
+}
+
 /* One on this host is looked for among the processes, so that its end is seen at once. */
 static bool sweeper_lives(const struct probe *probe, struct db_rows *rows, size_t row)
 {
@@ -64,7 +74,7 @@ static bool sweeper_lives(const struct probe *probe, struct db_rows *rows, size_
     if (db_int(rows, row, 3) > engine->options->executor_lease_ms)
         return false;
     return !text_is(db_text(rows, row, 0), engine->executor.host) ||
-           executor_alive((int)db_int(rows, row, 1), db_int(rows, row, 2));
+           (executor_alive((int)db_int(rows, row, 1), db_int(rows, row, 2)) && !is_overdue());
 }
 
 static enum error look_for_sweeper(struct probe *probe, int64_t deadline, struct arena *arena,
@@ -93,10 +103,10 @@ static enum error examine(struct probe *probe, struct failure *failure)
     struct db_call call;
     enum error error;
 
-    schema_check_call(&call, arena);
+    schema_probe_call(&call, arena);
     error = ask(probe->db, deadline, &call, failure, &rows);
     if (error == OK)
-        error = schema_check_result(rows, failure);
+        error = schema_probe_result(rows, failure);
     probe->sweeper = "unknown";
     if (error == OK)
         error = look_for_sweeper(probe, deadline, arena, failure);

@@ -132,7 +132,9 @@ static int sweep_for_ever(struct sweep *sweep, const struct options *options)
             pause = options->sweep_interval_ms;
         else
             pause = pause * 2 < AWAY_PAUSE_MAX ? pause * 2 : AWAY_PAUSE_MAX;
-        wait_for_work(&bell, &listener, clock_jitter_ms(pause));
+        int64_t wait = clock_jitter_ms(pause);
+        sweep_beat(wait);
+        wait_for_work(&bell, &listener, wait);
     }
     notify_supervisor("STOPPING=1");
     sweep_stop_workers(sweep);

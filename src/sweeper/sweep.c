@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "gateway/schema.h"
 #include "workflow/registry.h"
 
@@ -18,6 +19,7 @@
 #define ROUNDS_MAX          200  /* of a whole sweep with `all` */
 #define LOG_PATIENCE        3    /* a failure that another try may mend is logged from so many on */
 #define WORKERS_PATIENCE_MS 3000 /* for what they run at the end; another sweeper runs the rest */
+#define BEAT_SLACK_MS       1000
 #define LOG_QUIET_MS        60000 /* the same duty's failure is not logged again within this time */
 
 static int64_t due_at[DUTIES_MAX];
@@ -130,6 +132,15 @@ static void log_duty(unsigned index, const struct failure *failure)
               LOG_STR("sqlstate", failure->sqlstate), LOG_INT("failures", failures[index]));
 }
 
+void sweep_beat(int64_t pause_ms)
+{
+    static shared_word *due;
+
+    if (due == NULL)
+        due = counter_of(SWEEPER_DUE_COUNTER);
+    atomic_store(due, (uint64_t)(clock_ms() + pause_ms + BEAT_SLACK_MS));
+}
+
 static enum error run_duty(struct sweep *sweep, unsigned index, struct failure *failure)
 {
     enum error error = OK;
@@ -137,6 +148,8 @@ static enum error run_duty(struct sweep *sweep, unsigned index, struct failure *
 
     for (int i = 0; i < REPEATS_MAX && more && error == OK && !*sweep->ended; i++) {
         more = false;
+        if (!sweep->once)
+            sweep_beat(sweep->engine.options->db_timeout_ms); /* a slow database is no hanging */
         error = duties[index].run(sweep, &more, failure);
         arena_reset(sweep->arena);
     }

@@ -99,4 +99,8 @@ void measure_sweep(const struct sweep *sweep, int64_t took_ms);
 /* Tells systemd (sd_notify(3)): "READY=1", "WATCHDOG=1", … Nothing where nobody asked for it. */
 void notify_supervisor(const char *state);
 
+/* Says to who asks on this host (GET /health) that this sweeper lives, and will say so again within
+ * `pause_ms` and a little more. */
+void sweep_beat(int64_t pause_ms);
+
 #endif

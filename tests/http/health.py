@@ -43,6 +43,7 @@ def answers(http):
 FINE = (200, "healthy", "connected", "running", 200, "running")
 SILENT = (200, "degraded", "connected", "silent", 200, "silent")
 AWAY = (503, "unhealthy", "disconnected", "unknown", 503, "UNAVAILABLE")
+READ_ONLY = (503, "unhealthy", "read_only", "unknown", 503, "UNAVAILABLE")
 SCHEMA = (503, "unhealthy", "schema_mismatch", "unknown", 503, "SCHEMA_MISMATCH")
 
 
@@ -57,10 +58,10 @@ def becomes(http, wanted, name):
     tap.equal(http.get("/healthz").status, 200, f"{name}: and the process itself is alive")
 
 
-def sweeper(world, *arguments):
+def sweeper(world, *arguments, lease_ms=LEASE_MS):
     return subprocess.Popen(
         [os.path.join(BUILD, "openclaw-gateway-sweeper"), *arguments],
-        env=world.environment(EXECUTOR_LEASE_MS=LEASE_MS),
+        env=world.environment(EXECUTOR_LEASE_MS=lease_ms),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -77,6 +78,12 @@ def databases(world, http):
     becomes(http, AWAY, "PostgreSQL is stopped")
     world.cluster.start()
     becomes(http, FINE, "PostgreSQL is back")
+    world.sql("alter system set default_transaction_read_only = on; select pg_reload_conf()")
+    try:
+        becomes(http, READ_ONLY, "PostgreSQL takes no writes")
+    finally:
+        world.sql("alter system reset default_transaction_read_only; select pg_reload_conf()")
+    becomes(http, FINE, "PostgreSQL takes writes again")
     digest = world.value("select value from openclaw.setting where name = 'functions_digest'")
     world.sql("update openclaw.setting set value = 'older' where name = 'functions_digest'")
     becomes(http, SCHEMA, "the schema is another")
@@ -112,6 +119,19 @@ def sweepers(world, http, process):
     becomes(http, SILENT, "and no longer")
 
 
+def hang(world):
+    """Its process is there, and its lease good for an hour: what it does not say any more gives it away."""
+    process = sweeper(world, lease_ms=3600000)
+    settings = {"RUNTIME_DIR": world.runtime, "HOST_NAME": "", "EXECUTOR_LEASE_MS": 3600000}
+    with Responder(world.cluster, settings) as http:
+        becomes(http, FINE, "a sweeper with a long lease")
+        process.send_signal(signal.SIGSTOP)
+        becomes(http, SILENT, "it hangs, and its lease does not hide it")
+        process.send_signal(signal.SIGCONT)
+        becomes(http, FINE, "it goes on, and is seen to")
+    end(process)
+
+
 def pooler(world):
     with cluster.Bouncer(world.cluster) as bouncer:
         process = sweeper(world)
@@ -130,6 +150,7 @@ def main():
         with Responder(world.cluster, settings) as http:
             becomes(http, SILENT, "no sweeper was ever there")
             sweepers(world, http, databases(world, http))
+        hang(world)
         try:
             cluster.find_program("pgbouncer")
         except cluster.Missing:

@@ -7,6 +7,7 @@
 --   2 bypasses_rls   bool
 --   3 may_create     bool  it may change the schema
 --   4 missing        text  a table, sequence or function that it may not use; null: none
+--   5 may_make       bool  it may make roles, databases or replicas
 select
   current_user::text,
   r.rolsuper,
@@ -42,6 +43,7 @@ select
       order by 1
       limit 1
     )
-  )
+  ),
+  r.rolcreaterole or r.rolcreatedb or r.rolreplication
 from pg_catalog.pg_roles r
 where r.rolname = current_user

@@ -17,7 +17,12 @@ select
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname in ('openclaw', 'dbos_system')
-      and 'autovacuum_enabled=false' = any (c.reloptions)
+      and exists (
+        select
+        from pg_catalog.pg_options_to_table(c.reloptions) o
+        where o.option_name = 'autovacuum_enabled'
+          and not o.option_value::bool
+      )
   ),
   w.name, w.dead, w.live,
   (

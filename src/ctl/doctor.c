@@ -345,6 +345,13 @@ static enum level check_role(struct doctor *doctor, const char **ret_detail)
                                    role);
         return LEVEL_WARN;
     }
+    if (db_bool(rows, 0, 5)) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "the role %s may make roles, databases or replicas; alter role "
+                                   "%s nocreaterole nocreatedb noreplication",
+                                   role, role);
+        return LEVEL_WARN;
+    }
     *ret_detail =
         arena_printf(doctor->arena, "%s may use all and change nothing of the schema", role);
     return LEVEL_OK;

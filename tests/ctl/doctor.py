@@ -85,6 +85,14 @@ def broken(tap, patient):
         "superuser",
     )
     altered(
+        f"alter role {APP} createrole createdb",
+        f"alter role {APP} nocreaterole nocreatedb",
+        "a role that makes roles",
+        "role",
+        "may make roles",
+        level="WARN",
+    )
+    altered(
         f"revoke update on openclaw.inbox from {APP}",
         f"grant update on openclaw.inbox to {APP}",
         "a right that is missing",
@@ -161,14 +169,15 @@ def broken(tap, patient):
                 level=level,
                 DATABASE_URL=bouncer.url(DATABASE, APP),
             )
-    altered(
-        "alter table openclaw.inbox set (autovacuum_enabled = false)",
-        "alter table openclaw.inbox reset (autovacuum_enabled)",
-        "a table without autovacuum",
-        "autovacuum",
-        "openclaw.inbox",
-        level="WARN",
-    )
+    for spelling in ("false", "off", "0", "no"):
+        altered(
+            f"alter table openclaw.inbox set (autovacuum_enabled = {spelling})",
+            "alter table openclaw.inbox reset (autovacuum_enabled)",
+            f"a table without autovacuum: {spelling}",
+            "autovacuum",
+            "openclaw.inbox",
+            level="WARN",
+        )
     altered(
         "alter index openclaw.inbox_ready rename to gone",
         "alter index openclaw.gone rename to inbox_ready",

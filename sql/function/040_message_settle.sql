@@ -28,6 +28,8 @@ returns table (
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$

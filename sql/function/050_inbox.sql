@@ -212,6 +212,8 @@ returns table (
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -324,11 +326,14 @@ begin
       select
         i.inbox_seq,
         i.rank,
-        exists (
-          select
-          from dbos_system.workflow_status w
-          where w.workflow_uuid = i.workflow_uuid
-            and w.status = 'CANCELLED'
+        -- by its id: an index of what was cancelled would be read whole
+        coalesce(
+          (
+            select w.status = 'CANCELLED'
+            from dbos_system.workflow_status w
+            where w.workflow_uuid = i.workflow_uuid
+          ),
+          false
         ) as cancelled,
         coalesce(
           (

@@ -15,6 +15,8 @@ returns table (delivery_id text, outcome text, bell text)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
@@ -53,7 +55,12 @@ begin
       when i.state = 'acked' then 'already'
       else 'stale'
     end,
-    x.host || '/' || x.executor_id
+    (
+      select x.host || '/' || x.executor_id
+      from openclaw.executor x
+      where x.executor_id = i.waiter
+        and i.inbox_seq = any (v_settled)
+    )
   from unnest(p_seq, p_delivery) with ordinality as g (seq, delivery, ord)
   left join lateral (
     select n.inbox_seq, n.agent_id, n.delivery_id, n.state, n.waiter
@@ -63,9 +70,6 @@ begin
   ) i
     on i.agent_id = p_agent
     and i.delivery_id = g.delivery
-  left join openclaw.executor x
-    on x.executor_id = i.waiter
-    and i.inbox_seq = any (v_settled)
   order by g.ord;
 end
 $$;

@@ -33,6 +33,7 @@ OTHERS = {
     "scopes_of": "reads",
     "metrics": "reads",
     "metric_attempts": "reads",
+    "message_look": "reads",
     "metric_fold": "tests/gateway/metrics.py",
     "inbox_overdue": "reads",
     "presence_changes": "reads",

@@ -35,12 +35,16 @@ def descendants(root):
     return found
 
 
-def cpu_seconds(pids):
-    """Of these processes and of children of theirs that have ended."""
+OWN, ENDED = slice(11, 13), slice(13, 15)  # user and system time of /proc/PID/stat
+
+
+def cpu_seconds(pids, parts=(OWN, ENDED)):
+    """Of these processes, and of children of theirs that have ended."""
     total = 0
     for pid in pids:
         try:
-            total += sum(int(field) for field in _stat(pid)[11:15])
+            fields = _stat(pid)
+            total += sum(int(field) for part in parts for field in fields[part])
         except OSError:
             pass
     return total / TICK

@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 from cluster import find_program
-from machine import cpu_seconds, descendants, load_seconds
+from machine import ENDED, cpu_seconds, descendants, load_seconds
 from stack import Stack
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -162,8 +162,14 @@ class Setting:
         }
 
     def cpu(self, side):
-        """Seconds used so far, by what used them. Sessions that have ended count as websocketd's."""
-        return {name: cpu_seconds(pids) for name, pids in self.pids(side).items()}
+        """Seconds used so far, by what used them; sessions that have ended too."""
+        pids = self.pids(side)
+        used = {name: cpu_seconds(each) for name, each in pids.items()}
+        if side == "gateway":
+            ended = cpu_seconds(pids["websocketd"], (ENDED,))
+            used["websocketd"] -= ended
+            used["sessions"] += ended
+        return used
 
     def cpu_of_all(self):
         used = self.cpu("gateway")

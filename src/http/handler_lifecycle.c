@@ -11,6 +11,7 @@
 #include "gateway/message.h"
 #include "http/payload.h"
 #include "http/waiting_room.h"
+#include "workflow/agent_rules.h"
 #include "workflow/registry.h"
 
 #define LIFECYCLE_LIMIT_S 30
@@ -218,11 +219,7 @@ static enum error start_from_body(struct http_context *context,
 
 static enum error check_agent_id(struct http_context *context)
 {
-    if (text_is_agent_id(document_get_string(context->body, "agentId")))
-        return OK;
-    return failure_set(&context->failure, ERR_INVALID_ID,
-                       "agentId has 1 to %d letters, digits, dots, dashes or underscores",
-                       AGENT_ID_MAX);
+    return agent_id_check(document_get_string(context->body, "agentId"), &context->failure);
 }
 
 enum error handle_agent_provision(struct http_context *context)

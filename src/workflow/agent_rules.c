@@ -2,6 +2,7 @@
 #include "workflow/agent_rules.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "workflow/message_rules.h"
 
@@ -201,6 +202,23 @@ static const struct rule {
     {"configuration", check_configuration, true},
 };
 #define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
+
+enum error agent_id_check(struct text id, struct failure *failure)
+{
+    static const char *const reserved[] = {"agent",  "provision", "heartbeat", "gateway",
+                                           "system", "sched",     "dbos"};
+
+    if (!text_is_agent_id(id))
+        return failure_set(failure, ERR_INVALID_ID,
+                           "agentId has 1 to %d letters, digits, dots, dashes or underscores",
+                           AGENT_ID_MAX);
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (strlen(reserved[i]) == id.len && strncasecmp(id.data, reserved[i], id.len) == 0)
+            return failure_set(failure, ERR_INVALID_ID,
+                               "the id %s is reserved for the gateway; choose another",
+                               reserved[i]);
+    return OK;
+}
 
 enum error agent_settings_check(const struct document *settings, struct text agent_id,
                                 const char *others, struct failure *failure)

@@ -32,4 +32,8 @@ enum error agent_settings_check(const struct document *settings, struct text age
 enum error heartbeat_checklist_check(const struct document *checklist,
                                      struct failure *failure) MUST_CHECK;
 
+/* May an agent be made with this id? Not one whose workflow ids would be the gateway's own (the
+ * constraint principal_id_not_reserved). ERR_INVALID_ID. */
+enum error agent_id_check(struct text id, struct failure *failure) MUST_CHECK;
+
 #endif

@@ -21,10 +21,11 @@ static enum error validate_agent(struct workflow *workflow, void *context,
 {
     (void)context;
     (void)ret_output;
-    if (!text_is_agent_id(document_get_string(workflow_input(workflow), "agentId")))
-        return failure_set(workflow_failure(workflow), ERR_INVALID_ID,
-                           "agentId must be 1 to %d letters, digits, dots, dashes or underscores",
-                           AGENT_ID_MAX);
+    enum error error = agent_id_check(document_get_string(workflow_input(workflow), "agentId"),
+                                      workflow_failure(workflow));
+
+    if (error != OK)
+        return error;
     return agent_settings_check(workflow_input(workflow),
                                 document_get_string(workflow_input(workflow), "agentId"),
                                 "agentId mustBeNew", workflow_failure(workflow));

@@ -100,6 +100,10 @@ def provisioning(gateway, http, root):
     tap.equal((answer.json()["success"], bool(answer.json()["workflowUuid"])), (False, True), "with its workflow")
     for bad in ({}, {"agentId": "a b"}, {"agentId": 7}):
         tap.equal(code_of(http.post("/agents", bad, token=root)), (400, "INVALID_ID"), f"no id: {bad}")
+    for reserved in ("agent", "System", "dbos"):
+        for uri in ("/agents", "/workflows/provision-agent"):
+            answer = http.post(uri, {"agentId": reserved}, token=root)
+            tap.equal(code_of(answer), (400, "INVALID_ID"), f"{uri}: {reserved} is the gateway's own")
 
 
 def beating(gateway, http, root, dora):

@@ -37,10 +37,11 @@ def test_lint():
         return
     for path in PAGES:
         result = subprocess.run(
-            ["mandoc", "-T", "lint", "-W", "warning", path], capture_output=True, text=True
+            ["mandoc", "-T", "lint", path], capture_output=True, text=True
         )
-        name = f"{os.path.basename(path)} is well-formed"
-        tap.ok(result.returncode == 0 and not result.stdout, name, result.stdout + result.stderr)
+        # which other manuals there are depends on the machine
+        said = [line for line in result.stdout.splitlines() if "referenced manual not found" not in line]
+        tap.equal(said, [], f"{os.path.basename(path)} is well-formed")
 
 
 def test_references():

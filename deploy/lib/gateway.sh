@@ -96,14 +96,17 @@ start_sweeper() {
 
 # websocketd copies what a session says on stderr into its own log, with the whole URL before it: a
 # ticket may stand in that. And a line over 4096 bytes stops its reader. So sessions log by themselves.
+# By the launcher's name `gatewayctl doctor` knows this websocketd for ours.
+session_launcher() { echo "$bin/openclaw-gateway-session.sh"; }
+
 write_session_launcher() {
     touch "$log_dir/session.log" && chmod 640 "$log_dir/session.log"
     if is_root; then chown "$web_user" "$log_dir/session.log"; fi
-    cat >"$bin/session.new" <<END
+    cat >"$(session_launcher).new" <<END
 #!/bin/sh
 exec $(printf %q "$bin/openclaw-gateway-session") 2>>$(printf %q "$log_dir/session.log")
 END
-    chmod 755 "$bin/session.new" && mv -f "$bin/session.new" "$bin/session"
+    chmod 755 "$(session_launcher).new" && mv -f "$(session_launcher).new" "$(session_launcher)"
 }
 
 start_websocketd() {
@@ -112,7 +115,7 @@ start_websocketd() {
         define_service websocketd "$web_user" TERM 10 "GATEWAY_ENV=$etc/gateway.env" -- \
         "$(find_program websocketd)" --address=127.0.0.1 --port="$websocketd_port" --maxforks="$MAX_SESSIONS" \
         --passenv=GATEWAY_ENV,PATH,LC_ALL --closems="$SESSION_CLOSE_MS" --loglevel=error \
-        "$bin/session"
+        "$(session_launcher)"
     current_log=$log_dir/websocketd.log
     start_service websocketd
     wait_until 10 websocketd port_in_use "$websocketd_port"

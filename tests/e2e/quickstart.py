@@ -62,6 +62,7 @@ def check_environment_file(tap, stack):
     tap.equal(shown, [], "no token or password stands in an argument list")
     doctor = stack.ctl("doctor")
     tap.ok(doctor.returncode == 0, "gatewayctl doctor is content", doctor.stdout + doctor.stderr)
+    tap.ok(f"pid {stack.pid('websocketd')}: --maxforks" in doctor.stdout, "and sees websocketd", doctor.stdout)
 
 
 def check_roles(tap, stack):

@@ -130,11 +130,24 @@ END
     . "$etc/secrets"
 }
 
-# choose_ports: PORT is the user's; the three inner ones are chosen once and kept in $var/ports
+# choose_place: HOST and PORT are the user's, now or at the last start
+choose_place() {
+    local saved_host='' saved_port='' saved_postgres saved_pooler saved_websocketd
+    if [ -s "$var/ports" ]; then
+        . "$var/ports"
+    fi
+    HOST=${HOST:-${saved_host:-127.0.0.1}}
+    PORT=${PORT:-${saved_port:-18789}}
+}
+
+# choose_ports: the three inner ones are chosen once; all are kept in $var/ports
 choose_ports() {
-    local saved_postgres='' saved_pooler='' saved_websocketd=''
-    HOST=${HOST:-127.0.0.1}
-    PORT=${PORT:-18789}
+    local saved_host saved_port saved_postgres='' saved_pooler='' saved_websocketd=''
+    choose_place
+    if ! is_running "$front" && port_in_use "$PORT"; then
+        current_log=''
+        fail "port $PORT is in use by another program; choose another: PORT=18790 deploy/quickstart"
+    fi
     if [ -s "$var/ports" ]; then
         . "$var/ports"
     fi
@@ -142,6 +155,7 @@ choose_ports() {
     choose_port pooler_port "${POOLER_PORT-}" "$saved_pooler" 6432 pgbouncer
     choose_port websocketd_port "${WS_PORT-}" "$saved_websocketd" 18800 websocketd
     {
+        printf 'saved_host=%q\nsaved_port=%q\n' "$HOST" "$PORT"
         echo "saved_postgres=$postgres_port"
         echo "saved_pooler=$pooler_port"
         echo "saved_websocketd=$websocketd_port"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """deploy/quickstart itself: start, start again, status, half a stack, a taken port, stop, delete."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -48,6 +49,16 @@ def alive(pid):
 
 def all_pids(stack):
     return {name: (stack.pid(name), stack.supervisor(name)) for name in stack.SERVICES}
+
+
+@contextlib.contextmanager
+def unsaid(stack, name):
+    """Without a variable that deploy/quickstart was told before."""
+    kept = stack._environment.pop(name)
+    try:
+        yield
+    finally:
+        stack._environment[name] = kept
 
 
 def check_environment_file(tap, stack):
@@ -103,6 +114,9 @@ def check_half(tap, stack):
         stack.stop_service(name)
     tap.equal(stack.quickstart("status").returncode, 1, "status: some of it runs")
     before = all_pids(stack)
+    with unsaid(stack, "PORT"):
+        result = stack.quickstart("start", "--no-install", "--no-demo")
+    tap.equal(result.returncode, 0, "start completes it on the port of before, if no other is asked for")
     stack.start()
     after = all_pids(stack)
     tap.ok(after["keeper"][0] not in (None, keeper), "start completes half a stack")
@@ -144,8 +158,10 @@ def check_stop(tap, stack):
     tap.ok(not any(alive(pid) for pid in groups), "of any service")
     tap.equal(stack.quickstart("status").returncode, 3, "status: nothing runs")
     tap.equal(stack.quickstart("stop").returncode, 0, "stop twice is the same as once")
-    tokens = dict(stack.tokens)
-    stack.start()
+    tokens, url = dict(stack.tokens), stack.env["GATEWAY_URL"]
+    with unsaid(stack, "PORT"):
+        stack.start()
+    tap.equal(stack.env["GATEWAY_URL"], url, "start after stop listens where it did")
     tap.equal(stack.tokens, tokens, "start after stop finds its agents again")
     status, _, _ = stack.http("POST", "/messages", {"to": "bob", "content": "x"}, tokens["alice"])
     tap.equal(status, 200, "and their tokens are good")

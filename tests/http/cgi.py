@@ -275,6 +275,13 @@ def check_server(tap, gateway, environment, tokens, name, program, arguments):
             (413, "TOO_LARGE"),
             f"{name}: a body that is too large",
         )
+        if name == "apache":  # lighttpd passes this one on
+            status, body, headers = server.http("GET", "/healthz", headers={"Expect": "200-ok"})
+            tap.equal(
+                (status, headers["Content-Type"], b'"status":417' in body.replace(b" ", b"")),
+                (417, "application/problem+json", True),
+                f"{name}: what the server itself refuses is a problem document",
+            )
 
 
 def main():

@@ -75,6 +75,8 @@ $$;
 
 -- Gives back at once what receivers held that are gone: the end of a connection is not the
 -- message's fault, so there is no backoff, and what was never handed over counts no attempt.
+-- But what ends every connection is the message's fault: the lease of a last attempt ends here, and
+-- the sweeper makes a dead letter of it. Returns how many are ready again.
 -- p_agent null: whichever inbox it is of. p_known: what they go on with all the same.
 -- Locks: inbox in the order of rank.
 create or replace function openclaw.inbox_release(p_agent text, p_holders text[], p_known text[] default '{}')
@@ -115,6 +117,14 @@ begin
       and i.delivery_id <> all (p_known)
     order by i.rank, i.inbox_seq
     for update
+  ),
+  used_up as (
+    update openclaw.inbox i
+    set due_at = least(i.due_at, openclaw.now_ms())
+    from held h
+    where i.inbox_seq = h.inbox_seq
+      and i.handed
+      and i.attempt >= i.max_attempts
   )
   update openclaw.inbox i
   set state = 'ready',
@@ -124,7 +134,8 @@ begin
     delivery_id = null,
     handed = false
   from held h
-  where i.inbox_seq = h.inbox_seq;
+  where i.inbox_seq = h.inbox_seq
+    and not (i.handed and i.attempt >= i.max_attempts);
   get diagnostics v_released = row_count;
   return v_released;
 end

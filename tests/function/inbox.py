@@ -387,6 +387,19 @@ def test_release(db):
     tap.equal([a["outcome"] for a in db.ack(*again)], ["acked", "acked"], "the new ones count")
 
 
+def test_release_used_up(db):
+    """What ends every connection that it comes to ends as a dead letter."""
+    db.commit(message("u1", max_attempts=2))
+    for attempt in (1, 2):
+        [one] = db.claim(holder=f"s{attempt}")
+        tap.equal(one["attempt"], attempt, f"attempt {attempt} is handed over")
+        db.handed(one)
+        db.call("inbox_release", agent=None, holders=[f"s{attempt}"], known=[])
+    tap.equal(db.claim(holder="s3"), [], "there is no third")
+    tap.equal(db.call("inbox_expire_leases")[0]["dead"], 1, "it is a dead letter at once")
+    tap.equal(db.inbox("alice:u1")["state"], "dead", "and stays one")
+
+
 def test_nack(db):
     db.commit(message("m1", max_attempts=2, waiter="w1"), message("m2"))
     db.register("w1", kind="http")
@@ -569,6 +582,7 @@ TESTS = (
     test_ack,
     test_handed,
     test_release,
+    test_release_used_up,
     test_retry_unhanded_holds_line,
     test_nack,
     test_retry_unhanded,

@@ -9,8 +9,11 @@ set search_path = pg_catalog
 as $$
 begin
   if tg_op = 'INSERT' then
-    raise exception 'a mailbox cannot be forked: %', new.forked_from
-      using errcode = 'OC005';
+    if exists (select from openclaw.agent a where 'agent:' || a.agent_id = new.forked_from) then
+      raise exception 'a mailbox cannot be forked: %', new.forked_from
+        using errcode = 'OC005';
+    end if;
+    return null;
   end if;
   if not exists (select from openclaw.agent a where 'agent:' || a.agent_id = old.workflow_uuid) then
     return null;

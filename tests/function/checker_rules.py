@@ -74,7 +74,7 @@ BREAKS = (
     ("one sender's messages out of order", "order", lambda e: [x for x in e if x["event"] == "delivered"][1].update(at=0)),
     ("a running workflow whose owner is gone", "orphan", wf("status = 'PENDING', owner_xid = 't', executor_id = 'nobody', completed_at = null")),
     ("a parked one without a time", "orphan", wf("status = 'DELAYED', delay_until_epoch_ms = null, completed_at = null")),
-    ("a mailbox that woke", "orphan", "update dbos_system.workflow_status set status = 'ENQUEUED', queue_name = 'q' where workflow_uuid = 'agent:bob'"),
+    ("a mailbox that woke", "orphan", "set session_replication_role = replica; update dbos_system.workflow_status set status = 'ENQUEUED', queue_name = 'q' where workflow_uuid = 'agent:bob'; reset session_replication_role"),
     ("too many attempts", "bounds", "update openclaw.inbox set attempt = max_attempts + 1 where message_uuid = 'alice:k3'"),
     ("too many recoveries", "bounds", wf("recovery_attempts = 1000")),
 )  # fmt: skip

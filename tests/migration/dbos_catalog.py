@@ -60,6 +60,31 @@ ALLOWED = [
         r"^only ours has it$",
         "a message whose workflow a DBOS client deletes is withdrawn",
     ),
+    (
+        "trigger dbos_system.operation_outputs.openclaw_reply_keep",
+        r"^only ours has it$",
+        "an agent's reply outlives the rewinding of the workflow that waited for it",
+    ),
+    (
+        "trigger dbos_system.workflow_status.openclaw_mailbox_changed",
+        r"^only ours has it$",
+        "a mailbox that a DBOS client cancels or resumes stays a mailbox",
+    ),
+    (
+        "trigger dbos_system.workflow_status.openclaw_mailbox_deleted",
+        r"^only ours has it$",
+        "a mailbox is not deleted while its agent is there: it holds what is unread",
+    ),
+    (
+        "trigger dbos_system.workflow_status.openclaw_mailbox_forked",
+        r"^only ours has it$",
+        "a mailbox is not forked: two would claim the same messages",
+    ),
+    (
+        "trigger dbos_system.workflow_status.openclaw_wake_kept",
+        r"^only ours has it$",
+        "setWorkflowDelay moves no wake of a workflow that sleeps",
+    ),
 ]
 
 

@@ -28,6 +28,15 @@ begin
       using errcode = 'OC005';
   end if;
 
+  if exists (
+    select from dbos_system.workflow_status
+    where workflow_uuid = 'agent:' || p_agent
+      and name <> 'agent'
+  ) then
+    raise exception 'agent:% is the id of a workflow of somebody''s own: delete it first, or choose another name', p_agent
+      using errcode = 'OC005';
+  end if;
+
   insert into openclaw.agent (agent_id)
   values (p_agent)
   on conflict do nothing;

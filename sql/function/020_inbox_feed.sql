@@ -1,7 +1,7 @@
 -- Feeds the inbox with what a DBOS client sends to a mailbox (DBOSClient.send, send_message). The
 -- gateway's own sends carry more than a notification can say, write the inbox row themselves,
 -- and set openclaw.writer so that this trigger is not even called. What the agent does not take, or has
--- no room for, is refused here as it is anywhere: the client's send fails. In an allow-list these
+-- no room for, and what is too large for a session, is refused here as it is anywhere: the client's send fails. In an allow-list these
 -- clients are called dbos.
 -- Locks: the inbox's advisory lock and inbox_bound, as inbox_room says.
 create or replace function openclaw.inbox_feed()
@@ -12,12 +12,22 @@ as $$
 declare
   v_now bigint := openclaw.now_ms();
   v_agent openclaw.agent;
+  v_most bigint;
 begin
   select a.*
   into v_agent
   from openclaw.agent a
   where a.agent_id = substr(new.destination_uuid, 7);
+  if not found then
+    return null; -- a workflow of somebody's own whose id begins so, no mailbox
+  end if;
 
+  -- what no session could hand over: 4096 bytes are for the names and times of a delivery
+  v_most := coalesce((select value::bigint from openclaw.setting where name = 'max_message_size'), 1048576) - 4096;
+  if octet_length(new.message) > v_most then
+    raise exception 'a message of % bytes is too large; % are allowed', octet_length(new.message), v_most
+      using errcode = 'OC005';
+  end if;
   if 'dbos' <> all (v_agent.allow_from) then
     raise exception 'the agent % does not take messages from DBOS clients', v_agent.agent_id
       using errcode = 'OC003';

@@ -1,3 +1,23 @@
+-- The portable error of a message that ended without an acknowledgement; p_value: its result.
+create or replace function openclaw.message_error(p_state text, p_reason text, p_value text)
+returns text
+language sql
+immutable
+as $$
+  select pg_catalog.format(
+    '{"name":"MessageNotAcknowledged","message":%s,"code":"%s","data":%s}',
+    pg_catalog.to_json(
+      case p_state
+        when 'dead' then 'the message is a dead letter: ' || coalesce(p_reason, 'delivered too often')
+        when 'expired' then 'the message expired before it was acknowledged'
+        else 'the message was withdrawn'
+      end
+    )::text,
+    case p_state when 'dead' then 'DEAD_LETTER' when 'expired' then 'EXPIRED' else 'WITHDRAWN' end,
+    p_value
+  )
+$$;
+
 -- The one place where a message reaches its end: acknowledged, dead, expired or withdrawn. Settles
 -- a set of messages together with the workflows that carry them: the step that waited gets its
 -- checkpoint, the workflow its outcome, the event log its last line, in one transaction.
@@ -77,18 +97,7 @@ begin
       r.*,
       case when p_state = 'acked' then r.value end as output,
       case when p_state <> 'acked' then
-        format(
-          '{"name":"MessageNotAcknowledged","message":%s,"code":"%s","data":%s}',
-          to_json(
-            case p_state
-              when 'dead' then 'the message is a dead letter: ' || coalesce(p_reason, 'delivered too often')
-              when 'expired' then 'the message expired before it was acknowledged'
-              else 'the message was withdrawn'
-            end
-          )::text,
-          case p_state when 'dead' then 'DEAD_LETTER' when 'expired' then 'EXPIRED' else 'WITHDRAWN' end,
-          r.value
-        )
+        openclaw.message_error(p_state, p_reason, r.value)
       end as error
     from result r
   ),
@@ -174,5 +183,29 @@ begin
   )
   select t.inbox_seq, t.agent_id, t.waiter
   from settled t;
+
+  -- a carrier that was cancelled meanwhile takes no outcome: its message keeps the answer for when it is resumed
+  if p_state = 'acked' and array_remove(p_response, null) <> '{}' then
+    update openclaw.inbox i
+    set result = format(
+        '{"messageId":%s,"status":"acknowledged","deliveryAttempts":%s,"lastAttemptTime":%s,"response":%s}',
+        to_json(openclaw.message_id(i.sender, i.message_uuid)),
+        i.attempt,
+        coalesce('"' || openclaw.iso(i.last_attempt_at) || '"', 'null'),
+        g.response
+      )
+    from unnest(p_seq, p_delivery, p_response) as g (seq, delivery, response)
+    where i.inbox_seq = g.seq
+      and i.state = 'acked'
+      and i.delivery_id = g.delivery
+      and i.result is null
+      and g.response is not null
+      and exists (
+        select
+        from dbos_system.workflow_status s
+        where s.workflow_uuid = i.workflow_uuid
+          and s.status = 'CANCELLED'
+      );
+  end if;
 end
 $$;

@@ -172,7 +172,7 @@ begin
     select i.inbox_seq
     from openclaw.inbox i
     where i.workflow_uuid is null
-      and i.state in ('ready', 'leased')
+      and (i.state = 'ready' or i.state = 'leased' and i.due_at <= openclaw.now_ms())
       and i.expires_at <= openclaw.now_ms()
     order by i.expires_at
     limit p_limit
@@ -191,7 +191,8 @@ $$;
 
 -- What routeMessage of the workflow p_id looks at when its time has come: has the message it waits for
 -- reached an end? Expires it where it is time, withdraws it where its mailbox has lost it; settles the
--- workflow itself where it settles the message; the bell is of who waits.
+-- workflow itself where it settles the message; result is the output or the portable error of an end, the
+-- bell is of who waits.
 --
 -- Where the message is live and another workflow carries it (p_id is a fork behind the step that sends),
 -- p_id is parked here, in the state `parked`, and is woken by the end of that one; otherwise the caller
@@ -216,6 +217,7 @@ declare
   v_look_again constant bigint := 5000;
   v_now constant bigint := openclaw.now_ms();
   v_inbox openclaw.inbox;
+  v_result text;
 begin
   select i.*
   into v_inbox
@@ -223,7 +225,7 @@ begin
   where i.inbox_seq = p_seq;
 
   if v_inbox.state in ('ready', 'leased') then
-    if v_inbox.expires_at <= v_now then
+    if v_inbox.expires_at <= v_now and (v_inbox.state = 'ready' or v_inbox.due_at <= v_now) then
       perform openclaw.message_settle(p_app, p_legacy, array[p_seq], array[null], 'expired', array[null], null);
     elsif not exists (
       select from dbos_system.notifications n where n.message_uuid = v_inbox.message_uuid
@@ -237,6 +239,11 @@ begin
     into v_inbox
     from openclaw.inbox i
     where i.inbox_seq = p_seq;
+  end if;
+
+  -- what was handed over in time is its recipient's until the lease ends
+  if v_inbox.state = 'leased' then
+    v_inbox.expires_at := greatest(v_inbox.expires_at, v_inbox.due_at);
   end if;
 
   if v_inbox.state in ('ready', 'leased') and v_inbox.workflow_uuid is distinct from p_id then
@@ -256,24 +263,30 @@ begin
   end if;
 
   -- what the carrying workflow ended with has the recipient's answer in it
+  v_result := coalesce(v_inbox.result, (
+    select o.output
+    from dbos_system.operation_outputs o
+    where o.workflow_uuid = v_inbox.workflow_uuid
+      and o.function_id = v_inbox.await_step
+      and o.function_name = 'routeMessage'
+      and o.serialization = 'portable_json'
+  ), format(
+    '{"messageId":%s,"status":"%s","deliveryAttempts":%s,"lastAttemptTime":%s%s}',
+    coalesce(to_json(openclaw.message_id(v_inbox.sender, v_inbox.message_uuid))::text, 'null'),
+    case v_inbox.state when 'acked' then 'acknowledged' when 'expired' then 'expired' else 'failed' end,
+    coalesce(v_inbox.attempt, 0),
+    coalesce('"' || openclaw.iso(v_inbox.last_attempt_at) || '"', 'null'),
+    case when v_inbox.state <> 'acked' then ',"reason":' || to_json(coalesce(v_inbox.reason, v_inbox.state))::text else '' end
+  ));
+
   return query
   select
     coalesce(v_inbox.state, 'withdrawn'),
     greatest(coalesce(v_inbox.expires_at, 0) - v_now, 1),
-    coalesce(v_inbox.result, (
-      select o.output
-      from dbos_system.operation_outputs o
-      where o.workflow_uuid = v_inbox.workflow_uuid
-        and o.function_id = v_inbox.await_step
-        and o.function_name = 'routeMessage'
-        and o.serialization = 'portable_json'
-    ), format(
-      '{"messageId":%s,"status":"%s","deliveryAttempts":%s,"lastAttemptTime":%s}',
-      coalesce(to_json(openclaw.message_id(v_inbox.sender, v_inbox.message_uuid))::text, 'null'),
-      case v_inbox.state when 'acked' then 'acknowledged' when 'expired' then 'expired' else 'failed' end,
-      coalesce(v_inbox.attempt, 0),
-      coalesce('"' || openclaw.iso(v_inbox.last_attempt_at) || '"', 'null')
-    )),
+    case v_inbox.state
+      when 'acked' then v_result
+      else openclaw.message_error(coalesce(v_inbox.state, 'withdrawn'), v_inbox.reason, v_result)
+    end,
     (
       select x.host || '/' || x.executor_id
       from openclaw.executor x

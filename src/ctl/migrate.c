@@ -339,11 +339,12 @@ static enum error run(struct ctl *ctl, struct db *db, const struct state *state,
     struct arena *arena = ctl->arena;
     const struct options *options = &ctl->options;
     const struct text names[] = {TEXT_LITERAL("max_attempts"), TEXT_LITERAL("message_ttl_ms"),
-                                 TEXT_LITERAL("inbox_limit")};
+                                 TEXT_LITERAL("inbox_limit"), TEXT_LITERAL("max_message_size")};
     const struct text values[] = {
         text_of(arena_printf(arena, "%lld", (long long)options->max_attempts)),
         text_of(arena_printf(arena, "%lld", (long long)options->message_ttl_ms)),
-        text_of(arena_printf(arena, "%lld", (long long)options->inbox_limit))};
+        text_of(arena_printf(arena, "%lld", (long long)options->inbox_limit)),
+        text_of(arena_printf(arena, "%lld", (long long)options->max_message_size))};
     struct document *lines = document_array(arena);
     struct db_call call;
     struct db_rows *rows;

@@ -343,7 +343,7 @@ static enum error review(struct workflow *workflow, const char *name)
     }
     failure_set(&workflow->failure, text_is(state, "expired") ? ERR_TIMEOUT : ERR_NOT_FOUND,
                 "the message was not acknowledged: %.*s", (int)state.len, state.data);
-    step->error = workflow->error = portable_error(workflow->arena, &workflow->failure);
+    step->error = workflow->error = db_text(rows, 0, 2);
     workflow->state = RUN_FAILED;
     return OK;
 }

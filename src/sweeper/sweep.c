@@ -80,7 +80,7 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
 {
     const struct options *options = sweep->engine.options;
     struct db_tx *tx = db_tx_begin(sweep->db, sweep->arena);
-    struct db_call executor, version, queue, attempts, ttl, limit;
+    struct db_call executor, version, queue, attempts, ttl, limit, size;
 
     executor_register_call(&executor, sweep->arena, &sweep->engine.executor, NULL,
                            sweep->once ? TEXT_LITERAL("{\"once\":true}") : TEXT_NONE);
@@ -98,6 +98,8 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
     db_tx_call(tx, &ttl, NULL);
     call_setting(&limit, sweep->arena, "inbox_limit", options->inbox_limit);
     db_tx_call(tx, &limit, NULL);
+    call_setting(&size, sweep->arena, "max_message_size", options->max_message_size);
+    db_tx_call(tx, &size, NULL);
     return db_tx_commit(tx, failure);
 }
 

@@ -400,6 +400,56 @@ def test_release_used_up(db):
     tap.equal(db.inbox("alice:u1")["state"], "dead", "and stays one")
 
 
+def test_not_a_mailbox(db):
+    """An id that begins as a mailbox's is none where there is no such agent."""
+    db.run(
+        "insert into dbos_system.workflow_status (workflow_uuid, status, name, application_name)"
+        " values ('agent:42', 'PENDING', 'theirs', 'theirs')"
+    )
+    db.run("select dbos_system.send_message('agent:42', '1', message_id => 'theirs-1')")
+    tap.equal(db.count("dbos_system.notifications", "message_uuid = 'theirs-1'"), 1, "it gets messages")
+    tap.equal(db.count("openclaw.inbox", "message_uuid = 'theirs-1'"), 0, "that are no affair of ours")
+    with tap.raises(SqlError, "no agent takes it for its mailbox", sqlstate="OC005"):
+        db.provision("42")
+    db.run("delete from dbos_system.workflow_status where workflow_uuid = 'agent:42'")
+
+
+def test_feed_too_large(db):
+    db.run("insert into openclaw.setting values ('max_message_size', '16384')")
+    with tap.raises(SqlError, "what no session could hand over is refused", sqlstate="OC005"):
+        db.run("select dbos_system.send_message('agent:bob', to_json(repeat('x', 12288)))")
+    db.run("select dbos_system.send_message('agent:bob', to_json(repeat('x', 12000)))")
+    tap.equal(len(db.claim()), 1, "what is smaller comes")
+    db.run("delete from openclaw.setting where name = 'max_message_size'")
+
+
+def test_lease_outlives_ttl(db):
+    """Expiry is looked at when a message is claimed: what was handed over in time has its whole lease."""
+    db.commit(message("l1"))
+    [one] = db.claim()
+    db.handed(one)
+    db.run("update openclaw.inbox set expires_at = openclaw.now_ms() - 1")
+    [row] = db.call("message_review", seq=db.inbox("alice:l1")["inbox_seq"], id="alice:l1")
+    tap.equal(row["state"], "leased", "its carrier leaves it to its recipient")
+    tap.ok(row["again_ms"] > 1, "and looks again when the lease ends", row)
+    tap.equal([a["outcome"] for a in db.ack(one)], ["acked"], "who may still acknowledge it")
+
+
+def test_reply_to_cancelled(db):
+    """A reply to a workflow that was cancelled meanwhile is there when it is resumed."""
+    db.commit(message("c1"))
+    [one] = db.claim()
+    db.handed(one)
+    db.run(
+        "set session_replication_role = replica;"
+        " update dbos_system.workflow_status set status = 'CANCELLED' where workflow_uuid = 'alice:c1';"
+        " reset session_replication_role"
+    )
+    db.ack(one, response='"R"')
+    [row] = db.call("message_review", seq=db.inbox("alice:c1")["inbox_seq"], id="alice:c1")
+    tap.equal(json.loads(row["result"])["response"], "R", "the message keeps it")
+
+
 def test_nack(db):
     db.commit(message("m1", max_attempts=2, waiter="w1"), message("m2"))
     db.register("w1", kind="http")
@@ -583,6 +633,10 @@ TESTS = (
     test_handed,
     test_release,
     test_release_used_up,
+    test_not_a_mailbox,
+    test_feed_too_large,
+    test_lease_outlives_ttl,
+    test_reply_to_cancelled,
     test_retry_unhanded_holds_line,
     test_nack,
     test_retry_unhanded,

@@ -197,7 +197,7 @@ def test_review(db):
     )
     [row] = db.call("message_review", seq=999_999_999, id="alice:v5")
     tap.equal(
-        (row["state"], json.loads(row["result"])["status"]),
+        (row["state"], json.loads(row["result"])["data"]["status"]),
         ("withdrawn", "failed"),
         "one that was pruned is withdrawn, in JSON",
     )

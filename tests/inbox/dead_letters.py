@@ -176,6 +176,7 @@ def redrive_again(stage):
     )
     stage.sql(
         "update openclaw.inbox set expires_at = openclaw.now_ms() where message_uuid = 'carol:d2';"
+        "set openclaw.writer = 'gateway';"
         "update dbos_system.workflow_status set delay_until_epoch_ms = openclaw.now_ms()"
         f" where workflow_uuid = '{second}'"
     )

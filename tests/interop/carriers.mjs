@@ -52,7 +52,7 @@ await cases({
     await t.reaches(fork, "DELAYED");
     await t.client.cancelWorkflow(handle.workflowID);
     const error = await t.rejects(within(t.client.retrieveWorkflow(fork), fork), "PortableWorkflowError", "its carrier cancelled, a fork ends");
-    t.equal(error?.code, "NOT_FOUND", "and says why");
+    t.equal(error?.code, "WITHDRAWN", "and says why");
   },
 
   "24 a mailbox": async (t) => {

@@ -166,7 +166,9 @@ def expiry(tap, machine):
     db.commit(message("old"))
     db.run("update openclaw.inbox set expires_at = 1 where state = 'ready'")
     db.run(
-        "update dbos_system.workflow_status set delay_until_epoch_ms = 1 where workflow_uuid = 'alice:old'"
+        "set openclaw.writer = 'gateway';"
+        " update dbos_system.workflow_status set delay_until_epoch_ms = 1 where workflow_uuid = 'alice:old';"
+        " reset openclaw.writer"
     )
     swept(tap, machine, "one of ours is woken and expires itself", "woken 1", "workflows run 1")
     tap.equal(

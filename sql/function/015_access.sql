@@ -18,9 +18,10 @@ as $$
 $$;
 
 -- A new token of a principal in place of older ones, which end after p_overlap_ms (0: at once; null:
--- they stay): in place of p_replaced, or, where that is null, of all. It may do what the one that it
--- replaces may, or as much of that as p_scopes says. Called again with the same token it changes
--- nothing. OC002: there is no such principal, or nothing to replace.
+-- they stay): in place of p_replaced, or, where that is null, of all. It may do what those that it
+-- replaces may, or as much of that as p_scopes says. Who replaces a token of its own makes none that
+-- lives longer than that one was given. Called again with the same token it changes nothing.
+-- OC002: there is no such principal, or nothing to replace.
 -- Locks: principal, then its credentials.
 create or replace function openclaw.credential_rotate(
   p_by text,
@@ -39,6 +40,8 @@ as $$
 declare
   v_now constant bigint := openclaw.now_ms();
   v_had text[];
+  v_may text[];
+  v_lives_ms bigint := p_lives_ms;
   v_replaced openclaw.credential;
   v_id text;
   v_expires bigint;
@@ -76,6 +79,19 @@ begin
       raise exception 'there is no such token'
         using errcode = 'OC002';
     end if;
+    v_may := v_replaced.scopes;
+    if p_by = p_principal and v_replaced.expires_at is not null then
+      v_lives_ms := least(v_lives_ms, v_replaced.expires_at - v_replaced.created_at);
+    end if;
+  elsif p_overlap_ms is not null then
+    -- a token without scopes of its own has its principal's
+    select case when count(*) = count(c.scopes) then array_agg(distinct s.scope) end
+    into v_may
+    from openclaw.credential c
+    left join lateral unnest(c.scopes) as s (scope) on true
+    where c.principal_id = p_principal
+      and c.revoked_at is null
+      and (c.expires_at is null or c.expires_at > v_now);
   end if;
 
   if p_overlap_ms is not null then
@@ -94,10 +110,10 @@ begin
 
   insert into openclaw.credential as c (token_sha256, principal_id, expires_at, scopes)
   values (
-    p_token_sha256, p_principal, v_now + p_lives_ms,
+    p_token_sha256, p_principal, v_now + v_lives_ms,
     case
-      when p_scopes is null then v_replaced.scopes
-      else openclaw.scopes_of(coalesce(v_replaced.scopes, v_had), p_scopes)
+      when p_scopes is null then v_may
+      else openclaw.scopes_of(coalesce(v_may, v_had), p_scopes)
     end
   )
   returning c.credential_id, c.expires_at

@@ -79,6 +79,14 @@ enum error idempotency_key(struct http_context *context, struct text id, struct 
     return OK;
 }
 
+enum error idempotency_key_refuse(struct http_context *context, const char *instead)
+{
+    if (context->request->idempotency_key.data == NULL)
+        return OK;
+    return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                       "this address takes no Idempotency-Key: %s", instead);
+}
+
 enum error handler_add_cursor(struct http_context *context, struct db_call *call)
 {
     struct text cursor = request_query(context->request, "cursor");

@@ -89,5 +89,8 @@ enum error body_int(struct http_context *context, const struct document *object,
  */
 enum error idempotency_key(struct http_context *context, struct text id,
                            struct text *ret_key) MUST_CHECK;
+/* ERR_INVALID_REQUEST where a key was sent to an address that would not keep its promise: `instead`
+ * says what to do. */
+enum error idempotency_key_refuse(struct http_context *context, const char *instead) MUST_CHECK;
 
 #endif

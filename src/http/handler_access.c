@@ -225,8 +225,11 @@ enum error handle_token_rotate(struct http_context *context)
     char token[TOKEN_SIZE], hash[TOKEN_HASH_SIZE];
     struct db_rows *rows;
     struct db_call call;
-    enum error error = read_rotation(context, &rotation);
+    enum error error =
+        idempotency_key_refuse(context, "a token that was lost on its way is revoked");
 
+    if (error == OK)
+        error = read_rotation(context, &rotation);
     if (error != OK)
         return error;
     token_new(token);

@@ -128,10 +128,12 @@ enum error handle_message_batch(struct http_context *context)
         .requests = arena_array(arena, BATCH_ITEMS_MAX + 1, sizeof(struct message_request)),
     };
     struct message_receipt *receipts = NULL;
-    enum error error = request_is_media(context->request, "application/x-ndjson", NULL)
-                           ? add_lines(context, &batch)
-                           : add_elements(context, &batch);
+    enum error error = idempotency_key_refuse(context, "give each item an id");
 
+    if (error == OK)
+        error = request_is_media(context->request, "application/x-ndjson", NULL)
+                    ? add_lines(context, &batch)
+                    : add_elements(context, &batch);
     if (error != OK)
         return error;
     if (batch.count == 0)

@@ -61,6 +61,8 @@ enum error handle_workflow_manage(struct http_context *context)
         request_query_int(request, "step", 0, STEP_MAX, 0, &context->failure, &manage.step);
 
     if (error == OK)
+        error = idempotency_key_refuse(context, "newId is the key of what it makes");
+    if (error == OK)
         error = read_children(context, &manage.children);
     if (error == OK && context->body != NULL)
         error = read_body(context, &manage);

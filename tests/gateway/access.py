@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Tokens, tickets and the audit: what is granted, for how long, to whom, and what is on record."""
 
+import datetime
 import json
 import os
 import sys
@@ -116,6 +117,28 @@ def narrow(world, http):
                  {"expiresInMs": 10**13}, {"overlapMs": "1"}, {"principal": 1}):
         answer = http.post("/tokens/rotate", body, token=wide)
         tap.ok(answer.status == 400, f"{body} is refused", answer.body)
+
+
+def no_more_than_before(world, http):
+    """What replaces a token lives no longer and may do no more, whoever replaces it."""
+    root = world.tokens["root"]
+    short = http.post("/tokens/rotate", {"expiresInMs": 600_000, "scopes": ["send"]}, token=world.token("alice"))
+    answer = http.post("/tokens/rotate", {}, token=short.json()["token"]).json()
+    tap.ok(answer["expiresAt"] is not None, "a token that ends makes none that does not", answer)
+    answer = http.post("/tokens/rotate", {"expiresInMs": 10**9}, token=answer["token"]).json()
+    ends = datetime.datetime.fromisoformat(answer["expiresAt"].replace("Z", "+00:00")).timestamp()
+    tap.ok(ends - time.time() < 700, "nor one that lives longer than it was given", answer)
+    world.sql("update openclaw.credential set revoked_at = 1 where principal_id = 'bob'")
+    narrow_one = world.token("bob")
+    world.sql("update openclaw.credential set scopes = '{send}' where principal_id = 'bob'")
+    tap.equal(http.get("/agents/bob/inbox", token=narrow_one).status, 403, "a narrow token")
+    token = http.post("/tokens/rotate", {"principal": "bob"}, token=root).json()["token"]
+    tap.equal(http.get("/agents/bob/inbox", token=token).status, 403, "is replaced by one as narrow")
+    world.tokens["bob"] = world.token("bob")
+    answer = http.post("/tokens/rotate", {}, token=root, headers={"Idempotency-Key": "k1"})
+    tap.equal((answer.status, answer.json()["code"]), (400, "INVALID_REQUEST"), "no key is ignored here")
+    answer = http.post("/messages/batch", [{"to": "bob", "content": 1}], token=root, headers={"Idempotency-Key": "k"})
+    tap.equal(answer.status, 400, "nor with a batch")
 
 
 def of_others(world, http):
@@ -394,6 +417,7 @@ def main():
         with Responder(world.cluster, {"RUNTIME_DIR": world.runtime}) as http:
             rotation(world, http)
             narrow(world, http)
+            no_more_than_before(world, http)
             of_others(world, http)
             tickets(world, http)
             audit(world, http)

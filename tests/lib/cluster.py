@@ -58,6 +58,7 @@ import glob
 import io
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -117,9 +118,15 @@ def skip_without(*names):
 
 
 def free_tcp_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One below those that outgoing connections are given, which would take it from a service that is started again."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _account():

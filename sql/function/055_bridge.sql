@@ -64,7 +64,15 @@ begin
             v_message.message_uuid || '/dbos',
             format(
               '{"positionalArgs":[%s],"namedArgs":{}}',
-              openclaw.decode_value(v_message.serialization, v_message.message)
+              case
+                -- what a DBOS client sent to the mailbox is the content alone
+                when v_message.workflow_uuid is null then format(
+                  '{"messageId":%s,"from":%s,"to":%s,"content":%s}',
+                  to_json(v_message.message_id), to_json(v_message.sender), to_json(v_agent.agent_id),
+                  openclaw.decode_value(v_message.serialization, v_message.message)
+                )
+                else openclaw.decode_value(v_message.serialization, v_message.message)
+              end
             ),
             v_now
           )

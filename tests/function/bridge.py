@@ -80,6 +80,20 @@ def test_bad_data(db):
 
 
 
+def test_sent_by_client(db):
+    """What a DBOS client sends to the mailbox comes in the same envelope as any message."""
+    db.run("select dbos_system.send_message('agent:bob', '{\"from\":\"boss\"}', message_id => 'foreign-1')")
+    db.call("bridge", limit=10)
+    tap.equal(
+        db.value(
+            "select (i.inputs::json #> '{positionalArgs,0}')::text from dbos_system.workflow_input i"
+            " where i.workflow_uuid = 'foreign-1/dbos'"
+        ),
+        '{"messageId":"foreign-1","from":"dbos","to":"bob","content":{"from":"boss"}}',
+        "with its sender, who cannot be forged",
+    )
+
+
 def test_refused(db):
     """What cannot be enqueued or settled holds up nothing else, however little is done at once."""
     db.run("set client_min_messages = error")  # its warnings are for the server's log
@@ -123,6 +137,8 @@ with Cluster() as cluster:
         try:
             test_bridge(database)
             test_bad_data(database)
+            database.clear()
+            test_sent_by_client(database)
             database.clear()
             test_refused(database)
         except (SqlError, AssertionError, IndexError, ValueError) as error:

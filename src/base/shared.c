@@ -22,12 +22,10 @@
 #define TIME_BITS     44 /* milliseconds since 1970, for centuries; the rest of a word is a tag */
 #define TIME_MASK     (((uint64_t)1 << TIME_BITS) - 1)
 
-enum counter_state { COUNTER_FREE, COUNTER_MADE, COUNTER_READY };
-
 struct counter {
+    shared_word
+        hash; /* of its name: 64 bits stand for it, so that one write makes a counter; 0: free */
     shared_word value;
-    _Atomic uint32_t state; /* who is killed while it is COUNTER_MADE leaves a place that is lost */
-    char name[COUNTER_NAME_MAX + 1];
 };
 
 struct segment {
@@ -39,7 +37,7 @@ struct segment {
 };
 
 /* The layout is part of the name: an older program goes on with the file it has. */
-#define FILE_NAME "shared.1"
+#define FILE_NAME "shared.2"
 
 static struct segment *segment;
 
@@ -121,50 +119,47 @@ static uint64_t hash_of(struct text text)
 
 /* ---- counters ------------------------------------------------------------------------------- */
 
-static bool counter_is(struct counter *counter, const char *name)
+/* The counter of this name, or the free place that it would have; NULL where neither is left. */
+static struct counter *counter_find(const char *name, uint64_t *ret_hash)
 {
-    return atomic_load(&counter->state) == COUNTER_READY && strcmp(counter->name, name) == 0;
+    uint64_t hash = hash_of(text_of(name));
+
+    hash += hash == 0;
+    *ret_hash = hash;
+    for (size_t i = 0; i < COUNTERS_MAX; i++) {
+        struct counter *counter = &segment_get()->counters[(hash + i) % COUNTERS_MAX];
+        uint64_t found = atomic_load(&counter->hash);
+
+        if (found == hash || found == 0)
+            return counter;
+    }
+    return NULL;
 }
 
-/* Two that make the same at the same time may both succeed: whoever reads adds them up. */
 shared_word *counter_of(const char *name)
 {
     static shared_word nowhere;
-    size_t len = strlen(name);
-    size_t start = hash_of((struct text){name, len}) % COUNTERS_MAX;
+    struct counter *counter;
+    uint64_t hash, none;
 
-    if (len > COUNTER_NAME_MAX)
+    if (strlen(name) > COUNTER_NAME_MAX)
         return &nowhere;
-    for (size_t i = 0; i < COUNTERS_MAX; i++) {
-        struct counter *counter = &segment->counters[(start + i) % COUNTERS_MAX];
-        uint32_t unused = COUNTER_FREE;
-
-        if (counter_is(counter, name))
-            return &counter->value;
-        if (atomic_load(&counter->state) != COUNTER_FREE ||
-            !atomic_compare_exchange_strong(&counter->state, &unused, COUNTER_MADE))
-            continue;
-        memcpy(counter->name, name, len + 1);
-        atomic_store(&counter->state, COUNTER_READY);
-        return &counter->value;
-    }
-    return &nowhere;
+    do {
+        none = 0;
+        counter = counter_find(name, &hash);
+        if (counter == NULL)
+            return &nowhere;
+    } while (!atomic_compare_exchange_strong(&counter->hash, &none, hash) && none != hash);
+    return &counter->value;
 }
 
 uint64_t counter_read(const char *name)
 {
-    size_t start = hash_of(text_of(name)) % COUNTERS_MAX;
-    uint64_t sum = 0;
+    uint64_t hash;
+    struct counter *counter = counter_find(name, &hash);
 
-    for (size_t i = 0; i < COUNTERS_MAX; i++) {
-        struct counter *counter = &segment->counters[(start + i) % COUNTERS_MAX];
-
-        if (atomic_load(&counter->state) == COUNTER_FREE)
-            break;
-        if (counter_is(counter, name))
-            sum += atomic_load(&counter->value);
-    }
-    return sum;
+    return counter != NULL && atomic_load(&counter->hash) == hash ? atomic_load(&counter->value)
+                                                                  : 0;
 }
 
 /* ---- how often somebody may try -------------------------------------------------------------- */

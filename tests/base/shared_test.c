@@ -29,7 +29,7 @@ static int teardown(void **state)
     char path[64];
 
     (void)state;
-    (void)snprintf(path, sizeof(path), "%s/shared.1", directory);
+    (void)snprintf(path, sizeof(path), "%s/shared.2", directory);
     (void)unlink(path);
     return rmdir(directory);
 }
@@ -60,6 +60,37 @@ static void counters_are_shared_and_outlive(void **state)
     }
     assert_int_equal(counter_read("requests GET /x"), CHILDREN * TIMES);
     assert_int_equal(counter_read("requests GET /y"), 0);
+}
+
+/* Workers that are started together make the same counters at the same moment. */
+static void a_name_has_one_counter(void **state)
+{
+    enum { CHILDREN = 4, NAMES = 1000 };
+    pid_t children[CHILDREN];
+    shared_word *ready = counter_of("ready");
+    char name[COUNTER_NAME_MAX + 1];
+
+    (void)state;
+    for (int i = 0; i < CHILDREN; i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            counter_add(ready, 1);
+            while (atomic_load(ready) < CHILDREN)
+                ;
+            for (int k = 0; k < NAMES; k++) {
+                (void)snprintf(name, sizeof(name), "at once %d", k);
+                counter_add(counter_of(name), 1);
+            }
+            _exit(0);
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++)
+        assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+    for (int k = 0; k < NAMES; k++) {
+        (void)snprintf(name, sizeof(name), "at once %d", k);
+        assert_int_equal(*counter_of(name), CHILDREN);
+        assert_int_equal(counter_read(name), CHILDREN);
+    }
 }
 
 static void counters_have_an_end(void **state)
@@ -132,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counters_are_shared_and_outlive),
+        cmocka_unit_test(a_name_has_one_counter),
         cmocka_unit_test(counters_have_an_end),
         cmocka_unit_test(a_limit_is_a_limit),
         cmocka_unit_test(who_is_known_is_remembered),

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/uuid.h"
 
 enum error handler_run(struct http_context *context, const struct db_call *call,
                        struct db_rows **ret_rows)
@@ -119,17 +118,6 @@ struct document *handler_number(struct http_context *context, int64_t number)
 {
     return document_from_text(context->arena,
                               text_of(arena_printf(context->arena, "%lld", (long long)number)));
-}
-
-struct text handler_workflow_id(struct http_context *context, struct text key)
-{
-    char uuid[UUID_SIZE];
-
-    if (key.data != NULL)
-        return text_of(
-            arena_printf(context->arena, "%s:%.*s", context->principal.id, (int)key.len, key.data));
-    uuid_v7(uuid);
-    return text_of(arena_string(context->arena, uuid));
 }
 
 void handler_workflow_location(struct http_context *context, struct text id)

@@ -51,14 +51,9 @@ enum error handler_add_cursor(struct http_context *context, struct db_call *call
 struct document *handler_cursor(struct http_context *context, int64_t number, struct text id);
 /* A cursor that is only a number: a string, as all of them. */
 struct document *handler_number(struct http_context *context, int64_t number);
-/* "<principal>:<key>", or without a key a fresh one; where to look what becomes of it; and what was
- * applied of the request's Prefer. */
-struct text handler_workflow_id(struct http_context *context, struct text key);
+/* Where to look what becomes of a workflow; and what was applied of the request's Prefer. */
 void handler_workflow_location(struct http_context *context, struct text id);
 void handler_preference_applied(struct http_context *context, int64_t wait_s);
-/* Why a start came to nothing; OK where it did not. */
-enum error handler_start_refusal(struct http_context *context,
-                                 const struct workflow_outcome *outcome) MUST_CHECK;
 
 /* What became of a workflow that a request has started and waited for. */
 struct workflow_state {

@@ -2,6 +2,7 @@
  *
  * Conversations with agents. Each principal has its own: somebody else's are not there.
  */
+#include "gateway/start.h"
 #include "http/handler.h"
 
 #include "db/statement.h"
@@ -30,7 +31,7 @@ enum error handle_chat(struct http_context *context)
 
     if (error != OK)
         return error;
-    start.id = handler_workflow_id(context, key);
+    start.id = start_workflow_id(context->arena, context->principal.id, key);
     if (document_get(context->body, "conversationId") == NULL)
         document_put_text(context->body, "conversationId", key.data != NULL ? key : start.id);
     error = handler_run_workflow(context, &start, CHAT_LIMIT_S, &state);

@@ -9,7 +9,8 @@
 
 #include "base/clock.h"
 #include "gateway/message.h"
-#include "http/payload.h"
+#include "gateway/payload.h"
+#include "gateway/start.h"
 #include "http/waiting_room.h"
 #include "workflow/agent_rules.h"
 #include "workflow/registry.h"
@@ -117,7 +118,7 @@ static enum error start_and_wait(struct http_context *context, const struct work
         http_server_start(context->server, context->arena, start, &context->failure, &outcome);
 
     if (error == OK)
-        error = handler_start_refusal(context, &outcome);
+        error = start_refusal(&outcome, &context->failure);
     if (error != OK)
         return error;
     set_state(context->arena, state, outcome.status,
@@ -208,12 +209,13 @@ static enum error start_from_body(struct http_context *context,
 {
     enum error error = idempotency_key(context, TEXT_NONE, ret_key);
 
-    *ret_start = (struct workflow_start){.definition = definition,
-                                         .principal = text_of(context->principal.id),
-                                         .id = handler_workflow_id(context, *ret_key),
-                                         .input = context->body,
-                                         .traceparent = context->request->traceparent,
-                                         .request_id = context->request->given_id};
+    *ret_start = (struct workflow_start){
+        .definition = definition,
+        .principal = text_of(context->principal.id),
+        .id = start_workflow_id(context->arena, context->principal.id, *ret_key),
+        .input = context->body,
+        .traceparent = context->request->traceparent,
+        .request_id = context->request->given_id};
     return error;
 }
 

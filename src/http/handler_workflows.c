@@ -10,7 +10,7 @@
 #include "db/statement.h"
 #include "durable/status.h"
 #include "gateway/message.h"
-#include "http/payload.h"
+#include "gateway/payload.h"
 
 #define LIST_LIMIT_DEFAULT  50
 #define LIST_LIMIT_MAX      500

@@ -58,7 +58,8 @@ const struct member members_dead_letters[] = {
 const struct member members_workflow[] = {
     {"workflowUuid", MEMBER_TEXT}, {"runId", MEMBER_TEXT},    {"status", MEMBER_TEXT},
     {"name", MEMBER_TEXT},         {"newId", MEMBER_TEXT},    {"version", MEMBER_TEXT},
-    {"queue", MEMBER_TEXT},        {"children", MEMBER_BOOL}, {NULL, MEMBER_TEXT},
+    {"queue", MEMBER_TEXT},        {"children", MEMBER_BOOL}, {"idempotencyKey", MEMBER_TEXT},
+    {NULL, MEMBER_TEXT},
 };
 
 /* "client.id": the member of a member. */

@@ -34,6 +34,7 @@ const struct method methods[] = {
     {"workflow.status", method_workflow_status, SCOPE_WORKFLOWS_READ, 0, members_workflow},
     {"workflow.list", method_workflow_list, SCOPE_WORKFLOWS_READ, 0, members_workflow},
     {"workflow.events", method_workflow_events, SCOPE_WORKFLOWS_READ, 0, members_workflow},
+    {"workflow.start", method_workflow_start, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
     {"workflow.cancel", method_workflow_cancel, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
     {"workflow.resume", method_workflow_resume, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},
     {"workflow.fork", method_workflow_fork, SCOPE_WORKFLOWS_WRITE, 0, members_workflow},

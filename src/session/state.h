@@ -13,6 +13,7 @@
  *   delivery.c    what is out at the client;  inbox.c  what the client says about it
  *   pull.c        the inbox without pushes;  dead_letters.c  what came to a bad end
  *   presence.c    who else is here
+ *   workflow_start.c, workflow_manage.c   workflows by name, and what is done to them
  *   information.c, workflow_methods.c   the methods that only tell
  */
 #ifndef OPENCLAW_SESSION_STATE_H
@@ -435,7 +436,8 @@ bool request_inbox(struct session *session, struct request *request, struct text
 /* delivery.c, inbox.c, pull.c */
 method_handler method_inbox_subscribe, method_inbox_unsubscribe, method_inbox_ack,
     method_inbox_nack, method_inbox_extend, method_inbox_pull, method_inbox_stats;
-/* workflow_manage.c */
+/* workflow_start.c, workflow_manage.c */
+method_handler method_workflow_start;
 method_handler method_workflow_cancel, method_workflow_resume, method_workflow_fork,
     method_workflow_restart, method_workflow_rewind, method_workflow_delete;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Workflows are cancelled, resumed, forked, restarted, rewound and deleted by all three faces."""
+"""Workflows are started, cancelled, resumed, forked, restarted, rewound and deleted by all three faces."""
 
 import json
 import sys
@@ -63,6 +63,71 @@ def greet(stack, delay):
     return body["workflowUuid"]
 
 
+def check_start(tap, stack):
+    """workflow.start does what POST /workflows/:name does, and so finds what that has started."""
+    client = stack.connect(stack.tokens["worker"])
+    greeting = {"to": "bob", "name": "you", "delayMs": 0}
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    def refusal(method, **params):
+        try:
+            return client.request(method, params)
+        except Refused as refused:
+            return refused.code, refused.error["message"]
+
+    tap.ok("workflow.start" in client.hello["features"]["methods"], "hello-ok names workflow.start")
+    params = {"name": "delayedGreeting", "input": greeting, "idempotencyKey": "g1", "traceparent": trace}
+    answer = client.request("workflow.start", params)
+    tap.equal(
+        (answer["workflowUuid"], answer["runId"], answer["duplicate"]), ("worker:g1", "g1", False),
+        "WebSocket: it starts, under the caller's key",
+    )
+    reaches(stack, "worker:g1", "SUCCESS")
+    tap.equal(
+        stack.value("select attributes ->> 'traceparent' from dbos_system.workflow_status"
+                    " where workflow_uuid = 'worker:g1'"), trace, "its traceparent is with it",
+    )  # fmt: skip
+    again = client.request("workflow.start", params)
+    tap.equal(
+        (again["workflowUuid"], again["duplicate"], again["status"], again["result"]),
+        ("worker:g1", True, "SUCCESS", {"greeting": "Good day, you!"}),
+        "the same key again is the same workflow, with its result",
+    )
+    status, body, headers = stack.http(
+        "POST", "/workflows/delayedGreeting", {"input": greeting}, token=stack.tokens["worker"],
+        headers={"Idempotency-Key": "g1"},
+    )  # fmt: skip
+    tap.equal(
+        (status, body["workflowUuid"], body["result"]), (200, "worker:g1", again["result"]),
+        "and the same over HTTP",
+    )
+    tap.equal(
+        refusal("workflow.start", name="delayedGreeting", input={**greeting, "name": "me"},
+                idempotencyKey="g1")[0],
+        "IDEMPOTENCY_CONFLICT", "the key with another input is a conflict",
+    )  # fmt: skip
+    fresh = client.request("workflow.start", {"name": "delayedGreeting", "input": greeting})
+    tap.equal(fresh["runId"], fresh["workflowUuid"], "without a key it has an id of its own")
+    reaches(stack, fresh["workflowUuid"], "SUCCESS")
+    for what, params, code in (
+        ("no such workflow", {"name": "nosuchthing"}, "UNKNOWN_WORKFLOW"),
+        ("one that is not started by name", {"name": "provisionAgent"}, "UNKNOWN_WORKFLOW"),
+        ("no name", {"input": greeting}, "INVALID_REQUEST"),
+        ("a message", {"name": "routeAgentMessage", "input": {}}, "INVALID_REQUEST"),
+        ("a key that is none", {"name": "delayedGreeting", "idempotencyKey": "a b"}, "INVALID_ID"),
+        ("a key of another type", {"name": "delayedGreeting", "idempotencyKey": 7}, "INVALID_REQUEST"),
+        ("an input that it does not take", {"name": "delayedGreeting", "input": {"to": "bob"}}, "INVALID_REQUEST"),
+    ):  # fmt: skip
+        answer = refusal("workflow.start", **params)
+        tap.equal(answer[0] if isinstance(answer, tuple) else answer, code, f"{what} is refused")
+    reader = stack.connect(stack.tokens["reader"])
+    try:
+        reader.request("workflow.start", {"name": "delayedGreeting", "input": greeting})
+        tap.ok(False, "it needs the scope workflows:write")
+    except Refused as refused:
+        tap.equal(refused.code, "FORBIDDEN", "it needs the scope workflows:write")
+
+
 def state(stack, identity):
     return stack.value(
         "select coalesce((select status from dbos_system.workflow_status"
@@ -109,6 +174,12 @@ def main():
             made = stack.ctl("principal", "add", name, "--kind", "program",
                              "--scopes", "workflows:read,workflows:write,send", "--json")  # fmt: skip
             stack.tokens[name] = json.loads(made.stdout)["token"]
+        made = stack.ctl("principal", "add", "reader", "--kind", "program", "--scopes", "workflows:read", "--json")
+        stack.tokens["reader"] = json.loads(made.stdout)["token"]
+        try:
+            check_start(tap, stack)
+        except (AssertionError, KeyError, TypeError, Refused) as error:
+            tap.ok(False, "workflow.start comes to its end", repr(error))
         for face in (Http(stack), WebSocket(stack), Ctl(stack)):
             try:
                 check_face(tap, stack, face)

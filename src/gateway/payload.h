@@ -2,8 +2,8 @@
  *
  * Values of the workflow tables, as an answer shows them: our own and other DBOS applications'.
  */
-#ifndef OPENCLAW_HTTP_PAYLOAD_H
-#define OPENCLAW_HTTP_PAYLOAD_H
+#ifndef OPENCLAW_GATEWAY_PAYLOAD_H
+#define OPENCLAW_GATEWAY_PAYLOAD_H
 
 #include "base/document.h"
 

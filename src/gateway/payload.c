@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "http/payload.h"
+#include "gateway/payload.h"
 
 static struct document *decode(struct arena *arena, struct text serialization, struct text stored)
 {

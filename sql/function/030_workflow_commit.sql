@@ -21,7 +21,8 @@
 --
 -- Outcomes, one row for each workflow:
 --   committed    written now, or by an earlier call with the same token
---   exists       a start, and the id is taken by an equal request: the row says what became of it
+--   exists       a start, and the id is taken by an equal request: the row says what became of it, and
+--                of a message that was redriven what became of it there
 --   conflict     a start, and the id is taken by a different request
 --   fenced       the token is no longer the owner's; status says what the workflow is now
 --   refused      a start, or a send; reason is the code of the error
@@ -465,23 +466,28 @@ begin
         else 'exists'
       end,
       v_reasons[array_position(v_refused, w.ord::integer)],
-      s.status,
-      coalesce(o.output, s.output),
-      coalesce(o.error, s.error),
-      (
-        select openclaw.sent_seq(c.output)
-        from dbos_system.operation_outputs c
-        where c.workflow_uuid = w.id
-          and c.function_id = p_send_step[array_position(p_send_of, w.ord::integer)]
-          and c.function_name = p_send_name[array_position(p_send_of, w.ord::integer)]
-      ),
+      coalesce(r.status, s.status),
+      coalesce(o.output, r.output, s.output),
+      coalesce(o.error, r.error, s.error),
+      b.seq,
       v_now,
       '{}'::text[]
     from unnest(p_id, p_name, p_start, p_token, p_input)
       with ordinality as w (id, name, start, token, input, ord)
     left join dbos_system.workflow_status s on s.workflow_uuid = w.id
     left join dbos_system.workflow_input i on i.workflow_uuid = w.id
-    left join dbos_system.workflow_output o on o.workflow_uuid = w.id
+    left join lateral (
+      select openclaw.sent_seq(c.output) as seq
+      from dbos_system.operation_outputs c
+      where c.workflow_uuid = w.id
+        and c.function_id = p_send_step[array_position(p_send_of, w.ord::integer)]
+        and c.function_name = p_send_name[array_position(p_send_of, w.ord::integer)]
+    ) b on true
+    -- a message that has died and was redriven is another workflow's since
+    left join openclaw.inbox m
+      on m.inbox_seq = case when w.start and s.status = 'ERROR' then b.seq end
+    left join dbos_system.workflow_status r on r.workflow_uuid = nullif(m.workflow_uuid, w.id)
+    left join dbos_system.workflow_output o on o.workflow_uuid = coalesce(r.workflow_uuid, w.id)
     where w.ord <> all (v_live);
   end if;
 end

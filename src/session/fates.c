@@ -4,6 +4,9 @@
  * connected is told as it happens. Only places in inboxes are remembered, the latest FATES_MAX of
  * them; for what was forgotten, or happened while nobody was connected, a client asks (agent.wait,
  * workflow.status). A bell says that there may be news; several share one look.
+ *
+ * A message that died or was withdrawn may come back: it is redriven, or its workflow resumed or
+ * rewound. So its place stays remembered, as long as nothing that is on its way needs the room.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +16,9 @@
 
 struct sent {
     int64_t seq;
-    bool told; /* that it was delivered */
+    bool told;        /* that it was delivered */
+    bool ended;       /* and that was told; it may come back */
+    int64_t ended_at; /* the database's clock */
 };
 
 static struct sent *find(struct fates *fates, int64_t seq)
@@ -23,6 +28,26 @@ static struct sent *find(struct fates *fates, int64_t seq)
             return &fates->sent[i];
     }
     return NULL;
+}
+
+static void forget(struct fates *fates, struct sent *sent)
+{
+    fates->count--;
+    memmove(sent, sent + 1, (size_t)(fates->sent + fates->count - sent) * sizeof(*sent));
+}
+
+/* Room for one more: the oldest that has ended, else the oldest. */
+static void make_room(struct fates *fates)
+{
+    struct sent *victim = fates->sent;
+
+    if (fates->count < FATES_MAX)
+        return;
+    for (struct sent *each = fates->sent + fates->count; each-- > fates->sent;) {
+        if (each->ended)
+            victim = each;
+    }
+    forget(fates, victim);
 }
 
 void fates_track(struct session *session, int64_t inbox_seq, bool told)
@@ -38,8 +63,7 @@ void fates_track(struct session *session, int64_t inbox_seq, bool told)
         fates->sent = calloc(FATES_MAX, sizeof(*fates->sent));
     if (fates->sent == NULL)
         return; /* then it asks */
-    if (fates->count == FATES_MAX)
-        memmove(fates->sent, fates->sent + 1, --fates->count * sizeof(*fates->sent));
+    make_room(fates);
     fates->sent[fates->count++] = (struct sent){.seq = inbox_seq, .told = told};
     fates->pause = FATES_LOOK_MS;
     fates->look_at = earlier(fates->look_at, session->now + clock_jitter_ms(fates->pause));
@@ -82,23 +106,24 @@ static bool look_call(struct session *session, struct operation *operation,
 
 struct fate {
     const char *event, *status;
-    bool final;
+    bool final, may_return;
 };
 
 static struct fate fate_of(struct text state)
 {
     if (text_is(state, "acked"))
-        return (struct fate){"message.acknowledged", "acknowledged", true};
+        return (struct fate){"message.acknowledged", "acknowledged", true, false};
     if (text_is(state, "dead"))
-        return (struct fate){"message.dead", "failed", true};
+        return (struct fate){"message.dead", "failed", true, true};
     if (text_is(state, "expired"))
-        return (struct fate){"message.expired", "expired", true};
+        return (struct fate){"message.expired", "expired", true, false};
     if (text_is(state, "withdrawn"))
-        return (struct fate){"message.cancelled", "cancelled", true};
-    return (struct fate){"message.delivered", "delivered", false};
+        return (struct fate){"message.cancelled", "cancelled", true, true};
+    return (struct fate){"message.delivered", "delivered", false, false};
 }
 
-/* Columns: inbox_seq, message id, workflow, agent, state, attempt, when, reason, response. */
+/* Columns: inbox_seq, message id, workflow, agent, state, attempt, when, reason, response, and the
+ * inbox_seq that was asked for. */
 static void tell(struct session *session, const struct fate *fate, struct db_rows *rows, size_t row)
 {
     struct arena *arena = arena_new();
@@ -121,20 +146,28 @@ static void tell(struct session *session, const struct fate *fate, struct db_row
     arena_free(arena);
 }
 
-static void take_news(struct session *session, struct db_rows *rows, size_t row)
+/* Says whether there was any. */
+static bool take_news(struct session *session, struct db_rows *rows, size_t row)
 {
     struct fates *fates = &session->fates;
     struct fate fate = fate_of(db_text(rows, row, 4));
-    struct sent *sent = find(fates, db_int(rows, row, 0));
+    int64_t seq = db_int(rows, row, 0), at = db_int_or(rows, row, 6, 0);
+    struct sent *sent = find(fates, db_int(rows, row, 9));
 
-    if (sent == NULL || (!fate.final && sent->told))
-        return;
+    if (sent != NULL && sent->seq != seq) { /* sent once more, it has a new place */
+        if (find(fates, seq) != NULL) {
+            forget(fates, sent);
+            return false;
+        }
+        *sent = (struct sent){.seq = seq};
+    }
+    if (sent == NULL || (fate.final ? sent->ended && sent->ended_at == at : sent->told))
+        return false;
     tell(session, &fate, rows, row);
-    sent->told = true;
-    if (!fate.final)
-        return;
-    fates->count--;
-    memmove(sent, sent + 1, (size_t)(fates->sent + fates->count - sent) * sizeof(*sent));
+    *sent = (struct sent){.seq = seq, .told = !fate.final, .ended = fate.final, .ended_at = at};
+    if (fate.final && !fate.may_return)
+        forget(fates, sent);
+    return true;
 }
 
 static void look_answer(struct session *session, struct operation *operation, enum error error,
@@ -142,7 +175,7 @@ static void look_answer(struct session *session, struct operation *operation, en
 {
     struct fates *fates = &session->fates;
     size_t row = 0, count = error == OK && rows != NULL ? db_rows_count(rows) : 0;
-    unsigned before = fates->count;
+    bool news = false;
 
     (void)operation;
     (void)failure;
@@ -152,10 +185,10 @@ static void look_answer(struct session *session, struct operation *operation, en
         return;
     /* a client that is slow to read is told later, when there is room */
     while (row < count && session_output_room(session))
-        take_news(session, rows, row++);
+        news |= take_news(session, rows, row++);
     if (fates->count == 0)
         return;
-    fates->pause = fates->count < before || row < count   ? FATES_LOOK_MS
+    fates->pause = news || row < count                    ? FATES_LOOK_MS
                    : fates->pause * 2 < FATES_LOOK_MAX_MS ? fates->pause * 2
                                                           : FATES_LOOK_MAX_MS;
     fates->look_at = earlier(fates->look_at, session->now + clock_jitter_ms(fates->pause));

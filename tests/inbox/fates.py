@@ -15,6 +15,10 @@ def ack(session, delivery, **more):
     return session.call("inbox.ack", {"deliveryIds": [delivery["deliveryId"]], **more})
 
 
+def refuse(session, delivery):
+    return session.call("inbox.nack", {"deliveryId": delivery["deliveryId"], "requeue": False})
+
+
 def send(session, key, to="bob", text="hello", **more):
     return session.call("send", message(to, text, key, **more))
 
@@ -133,6 +137,82 @@ def waited(stage):
             tap.equal(send(other, "w3")["duplicate"], True, "a repeat on another connection")
             ack(bob, delivery)
             tap.equal(other.event("message.acknowledged")["messageId"], "w3", "hears of the end, too")
+
+
+def redriven(stage):
+    """A dead letter that is redriven is the same message: its sender hears of it again, or asks."""
+
+    def ask(session, key):
+        return session.call("agent.wait", {"runId": key, "timeoutMs": 30000})
+
+    with stage.connect("alice") as alice, stage.connect("bob") as bob:
+        bob.call("inbox.subscribe", {"inbox": "bob"})
+        sent = send(alice, "r1")
+        refuse(bob, bob.event("inbox.message"))
+        tap.equal(alice.event("message.dead")["messageId"], "r1", "a message dies")
+        again = stage.redrive("alice:r1", "root").json()
+        tap.equal(again["redriven"], True, "and is redriven")
+        alice.request("agent.wait", {"runId": "r1", "timeoutMs": 60000}, "wait")
+        alice.request(
+            "agent", {"agentId": "bob", "message": "hello", "idempotencyKey": "r2", "timeout": 60}, "run"
+        )
+        delivery = bob.event("inbox.message")
+        events = []
+        while not events or events[-1]["messageId"] != "r1":
+            events.append(alice.event("message.delivered"))
+        tap.equal(
+            (events[-1]["messageId"], events[-1]["inboxSeq"], events[-1]["deliveryAttempts"]),
+            ("r1", sent["inboxSeq"], 1),
+            "its sender hears that it was delivered once more",
+        )
+        repeat = stage.post("/messages", "alice", {"id": "r1", "to": "bob", "content": "hello"}).json()
+        tap.equal(repeat["result"]["status"], "queued", "a repeat of it is on its way, and no failure")
+        ack(bob, delivery, result="at last")
+        event = alice.event("message.acknowledged")
+        tap.equal(
+            (event["messageId"], event["status"], event["response"]),
+            ("r1", "acknowledged", "at last"),
+            "that it was acknowledged, with the reply",
+        )
+        answer = alice.answer("wait")
+        tap.equal(
+            (answer["runId"], answer["status"], answer["messageStatus"], answer["response"]),
+            ("r1", "ok", "acknowledged", "at last"),
+            "who waits for it hears so, too",
+        )
+        ack(bob, bob.event("inbox.message"))
+        answer = ask(alice, "r1")
+        tap.equal((answer["status"], answer["response"]), ("ok", "at last"), "and who asks later")
+        repeat = send(alice, "r1")
+        tap.equal((repeat["status"], repeat["duplicate"]), ("acknowledged", True), "a repeat by WebSocket")
+        repeat = stage.post("/messages", "alice", {"id": "r1", "to": "bob", "content": "hello"}).json()
+        tap.equal(
+            (repeat["result"]["status"], repeat["result"]["response"]),
+            ("acknowledged", "at last"),
+            "and by HTTP has the same answer",
+        )
+
+        # twice dead, each time told
+        send(alice, "r3")
+        for number in range(2):
+            refuse(bob, bob.event("inbox.message"))
+            tap.equal(alice.event("message.dead")["messageId"], "r3", f"death {number + 1} is told")
+            stage.redrive("alice:r3", "alice")
+        ack(bob, bob.event("inbox.message"))
+        tap.equal(alice.event("message.acknowledged")["messageId"], "r3", "and the end after both")
+        tap.ok(alice.nothing("message.dead", 0.3), "nothing is told twice")
+
+        # a workflow taken back to its beginning sends its message anew
+        send(alice, "r4")
+        refuse(bob, bob.event("inbox.message"))
+        tap.equal(alice.event("message.dead")["messageId"], "r4", "another dies")
+        stage.post("/workflows/alice:r4/rewind", "root", {})
+        ack(bob, bob.event("inbox.message"))
+        # nobody rings for what another process sent: told with the next look
+        send(alice, "r5")
+        ack(bob, bob.event("inbox.message"))
+        heard = sorted(alice.event("message.acknowledged")["messageId"] for _ in range(2))
+        tap.equal(heard, ["r4", "r5"], "its sender hears of what was sent again in its place")
 
 
 def noted(stage):
@@ -360,6 +440,7 @@ def presence(stage):
 with Stage(RETRY_BASE_MS=20, RETRY_MAX_MS=50, MAX_ATTEMPTS=2) as stage:
     told(stage)
     waited(stage)
+    redriven(stage)
     noted(stage)
     note_lost(stage)
     many(stage)

@@ -5,7 +5,9 @@
  * read as soon as it is whole. After what cannot be one, reading goes on at the next line; where a
  * value began and nothing more comes, it was cut off, and what it swallowed is looked at again.
  * While many requests are unanswered, what comes stays here unread: bytes are smaller than
- * requests.
+ * requests. While a credential is looked at, what is over the limit is not even read
+ * (session_wants_input): the client cannot know how long that takes, and all it sent gets its
+ * answer.
  */
 #include "session/state.h"
 
@@ -207,25 +209,31 @@ static void too_large(struct session *session)
 {
     struct failure failure = {0};
     size_t limit = input_limit(session);
-    enum error error = failure_set(&failure, ERR_TOO_LARGE, "a frame may have %zu bytes%s", limit,
-                                   session->state < SESSION_OPEN ? " before authentication" : "");
     bool early = session->state < SESSION_OPEN;
+    enum error error =
+        failure_set(&failure, ERR_TOO_LARGE, "a frame may have %zu bytes%s", limit,
+                    early && !session->token_by_header ? " before authentication" : "");
 
     refuse(session, buffer_text(&session->input), error, &failure);
     session->discarded = session->input.len;
     session->discarding = session->input.data[session->input.len - 1] != '\n';
     consume(session, session->input.len);
     if (early)
-        session_end(session, "too much was sent before authentication", STOP_GRACE_MS);
+        session_end(session, "the first frame is too large", STOP_GRACE_MS);
 }
 
 static void check_length(struct session *session)
 {
     if (session->state >= SESSION_ENDING || session->input.len <= input_limit(session))
         return;
-    if (session->state == SESSION_OPEN && session->input_paused)
+    if (session->input_paused)
         return;
     too_large(session);
+}
+
+bool session_wants_input(const struct session *session)
+{
+    return session->state != SESSION_CHECKING || session->input.len < input_limit(session);
 }
 
 void input_take(struct session *session, struct text bytes)

@@ -2,7 +2,8 @@
  *
  * websocketd relays both directions in one thread: if we blocked on standard output while it
  * blocks on our standard input, both would hang for ever. So nothing here blocks but poll, and
- * standard input is always read.
+ * standard input is always read; but for the while that a credential is looked at, which ends by
+ * itself and in which nothing is said that the client would have to read first.
  */
 #include "session/loop.h"
 
@@ -181,8 +182,9 @@ enum { POLL_INPUT, POLL_OUTPUT, POLL_WAKE, POLL_BELL, POLL_DB, POLL__MAX };
 
 static enum error wait_for_something(struct loop *loop, struct failure *failure)
 {
+    bool reads = !loop->input_ended && session_wants_input(loop->session);
     struct pollfd fds[POLL__MAX] = {
-        [POLL_INPUT] = {.fd = loop->input_ended ? -1 : STDIN_FILENO, .events = POLLIN},
+        [POLL_INPUT] = {.fd = reads ? STDIN_FILENO : -1, .events = POLLIN},
         [POLL_OUTPUT] = {.fd = -1, .events = POLLOUT},
         [POLL_WAKE] = {.fd = wake_pipe[0], .events = POLLIN},
         [POLL_BELL] = {.fd = loop->bell.fd, .events = POLLIN},

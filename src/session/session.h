@@ -36,6 +36,8 @@ void session_free(struct session *session); /* NULL is allowed */
 
 /* ---- the client --------------------------------------------------------------------------- */
 
+/* False: what the client sends is to be left where it is for now. */
+bool session_wants_input(const struct session *session);
 void session_input(struct session *session, struct text bytes, int64_t now);
 void session_left(struct session *session, int64_t now); /* the client is gone */
 /* To be written to the client; session_written() says how much was. */

@@ -4,7 +4,9 @@
 Every request is answered, nothing bad reaches PostgreSQL, and memory stays bounded."""
 
 import json
+import os
 import sys
+import threading
 import time
 
 from sessions import Ended, Refused, World
@@ -192,6 +194,52 @@ def check_large(tap, world):
         tap.equal(session.wait(5), 0, "and no more")
 
 
+def check_burst(tap, world):
+    """What comes while a token is looked at waits, however much it is and however long that takes."""
+    frames = [
+        {"type": "req", "id": f"b{i}", "method": "ping", "params": {"x": "x" * 300000}} for i in range(6)
+    ]
+    bearer = {"HTTP_AUTHORIZATION": f"Bearer {world.tokens['alice']}"}
+    for name, more, size, first in (
+        ("the header's", bearer, 1 << 20, []),
+        ("connect's", {}, 1 << 16, [connect_frame(world.tokens["alice"])]),
+    ):
+        with world.cluster.session("gateway") as lock, world.open(**more) as session:
+            session.event("connect.challenge")
+            before = session.memory()
+            lock.run("begin; lock table openclaw.credential in access exclusive mode")
+            data = b"".join(json.dumps(f).encode() + b"\n" for f in first + frames)
+            writer = threading.Thread(target=write_all, args=(session.process.stdin.fileno(), data))
+            writer.start()
+            world.cluster.wait_until(
+                "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
+            )
+            time.sleep(0.3)
+            tap.ok(writer.is_alive(), f"{name} token is looked at, and what comes behind waits")
+            grown = session.memory("VmHWM") - before
+            tap.ok(grown * 1024 < size + (4 << 20), f"in the pipe, not in memory: {grown} KiB more")
+            lock.run("rollback")
+            for frame in first + frames:
+                session.answer(frame["id"], 30)
+            writer.join(30)
+            tap.ok(not writer.is_alive(), f"{name} token is good: each request is answered")
+
+
+def connect_frame(token):
+    client = {"id": "test", "version": "1", "platform": "linux", "mode": "test"}
+    params = {"minProtocol": 3, "maxProtocol": 4, "client": client, "auth": {"token": token}}
+    return {"type": "req", "id": "c1", "method": "connect", "params": params}
+
+
+def write_all(descriptor, data):
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError:
+        pass  # the session ended: the answers say so
+
+
 def check_many(tap, world):
     with world.connect("alice") as alice:
         total = 6000
@@ -228,6 +276,7 @@ def main():
         check_cut_off(tap, world)
         check_too_many_bad(tap, world)
         check_large(tap, world)
+        check_burst(tap, world)
         check_many(tap, world)
         tap.ok(
             not world.cluster.log_contains(

@@ -289,3 +289,20 @@ begin
   for update;
 end
 $$;
+
+-- Of a workflow's attributes those by which a request is followed: what it starts has them, too.
+create or replace function openclaw.trace_of(p_attributes jsonb)
+returns jsonb
+language sql
+immutable
+set search_path = pg_catalog
+as $$
+  select nullif(
+    jsonb_strip_nulls(jsonb_build_object(
+      'traceparent', p_attributes -> 'traceparent',
+      'traceId', p_attributes -> 'traceId',
+      'requestId', p_attributes -> 'requestId'
+    )),
+    '{}'
+  )
+$$;

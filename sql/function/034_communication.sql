@@ -169,13 +169,14 @@ begin
     workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,
     created_at, updated_at, application_version, application_id, recovery_attempts,
     priority, serialization, application_name, creator_xid, queue_name,
-    parent_workflow_id, workflow_deadline_epoch_ms, inputs
+    parent_workflow_id, workflow_deadline_epoch_ms, inputs, attributes
   )
   select
     p_child, 'ENQUEUED', p_name, p.authenticated_user, '', '',
     v_now, v_now, case when p_child_app = p_app then p_version end, '', 0,
     0, 'portable_json', p_child_app, gen_random_uuid()::text, p_queue,
-    p_id, p.workflow_deadline_epoch_ms, case when p_legacy then p_input end
+    p_id, p.workflow_deadline_epoch_ms, case when p_legacy then p_input end,
+    openclaw.trace_of(p.attributes)
   from dbos_system.workflow_status p
   where p.workflow_uuid = p_id
   on conflict (workflow_uuid) do nothing;

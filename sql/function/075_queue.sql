@@ -274,7 +274,8 @@ returns table (
   serialization text,
   input text,
   recovery_attempts bigint,
-  now_ms bigint
+  now_ms bigint,
+  traceparent text
 )
 language plpgsql
 set search_path = pg_catalog
@@ -324,7 +325,8 @@ begin
   return query
   select
     s.workflow_uuid, s.name, s.authenticated_user, s.serialization,
-    coalesce(i.inputs, s.inputs), s.recovery_attempts, openclaw.now_ms()
+    coalesce(i.inputs, s.inputs), s.recovery_attempts, openclaw.now_ms(),
+    s.attributes ->> 'traceparent'
   from unnest(v_ids) with ordinality as c (id, ord)
   join dbos_system.workflow_status s on s.workflow_uuid = c.id
   left join dbos_system.workflow_input i on i.workflow_uuid = c.id

@@ -169,6 +169,20 @@ static bool is_trace_hex(struct text text, size_t at, size_t count)
     return true;
 }
 
+bool text_is_request_id(struct text text)
+{
+    if (text.len == 0 || text.len > HTTP_REQUEST_ID_MAX)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              (c != '\0' && strchr("-._:=+/", c) != NULL)))
+            return false;
+    }
+    return true;
+}
+
 static bool is_trace_id(struct text text, size_t at, size_t count)
 {
     return is_trace_hex(text, at, count) &&

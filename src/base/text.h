@@ -48,6 +48,9 @@ bool text_is_agent_id(struct text text);
 bool text_is_message_key(struct text text);
 bool text_is_workflow_id(struct text text);
 
+#define HTTP_REQUEST_ID_MAX 128 /* a client's X-Request-Id: letters, digits and -._:=+/ */
+bool text_is_request_id(struct text text);
+
 /* A traceparent of version 00, "00-<trace id>-<parent id>-<flags>", lower-case hexadecimal, no id
  * all zeros (W3C Trace Context, 3.2.2). */
 #define TRACEPARENT_SIZE 55

@@ -72,6 +72,7 @@ static enum error run_claimed(const struct engine *engine, struct db *db, const 
     workflow->principal = principal.data ? arena_text(arena, principal).data : "";
     workflow->serialization = db_text(claimed, row, 3);
     workflow->now_ms = db_int(claimed, row, 6);
+    workflow->traceparent = arena_text(arena, db_text(claimed, row, 7));
     snprintf(workflow->token, sizeof workflow->token, "%s", token);
 
     error = load_checkpoints(workflow, failure);

@@ -80,6 +80,7 @@ static struct workflow *workflow_begin(const struct engine *engine, struct arena
     workflow->start = true;
     workflow->input = start->input;
     workflow->attributes = start_attributes(arena, start);
+    workflow->traceparent = start->traceparent;
     workflow->serialization = TEXT_LITERAL("portable_json");
     uuid_v4(workflow->token);
     return workflow;

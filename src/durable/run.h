@@ -71,6 +71,7 @@ struct workflow {
     struct document *arguments, *named; /* all of them, or NULL */
     struct text input_text;             /* as workflow_input.inputs has it */
     struct text attributes;             /* of a start: a JSON object, or absent */
+    struct text traceparent;            /* of the request that it serves, or absent */
     struct text serialization;          /* of the row: how its outcome is to be written */
     int64_t now_ms;                     /* the database's clock at the claim */
 

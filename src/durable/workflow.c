@@ -27,6 +27,11 @@ const char *workflow_principal(const struct workflow *workflow)
     return workflow->principal;
 }
 
+struct text workflow_traceparent(const struct workflow *workflow)
+{
+    return text_is_traceparent(workflow->traceparent) ? workflow->traceparent : TEXT_NONE;
+}
+
 const struct options *workflow_options(const struct workflow *workflow)
 {
     return workflow->engine->options;

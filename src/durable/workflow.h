@@ -46,6 +46,10 @@ const char *workflow_principal(const struct workflow *workflow); /* who started 
 const struct options *workflow_options(const struct workflow *workflow);
 struct arena *workflow_arena(const struct workflow *workflow); /* lives as long as this run */
 
+/* The trace that it belongs to, for what it sends: its attribute traceparent, which a child has
+ * from its parent. Absent where it is none (W3C Trace Context). */
+struct text workflow_traceparent(const struct workflow *workflow);
+
 /* The first positional argument; NULL where there is none. */
 struct document *workflow_input(const struct workflow *workflow);
 
@@ -53,8 +57,9 @@ struct document *workflow_input(const struct workflow *workflow);
 struct document *workflow_arguments(const struct workflow *workflow);
 struct document *workflow_named_arguments(const struct workflow *workflow);
 
-/* Has the engine ended this run: parked, fenced, cancelled, the database away? Then the function must
- * return the error it got; where it has not, the error is a step's own, and may be dealt with. */
+/* Has the engine ended this run: parked, fenced, cancelled, the database away? Then the function
+ * must return the error it got; where it has not, the error is a step's own, and may be dealt with.
+ */
 bool workflow_interrupted(const struct workflow *workflow);
 
 /* Inside a step: its own failure, to be filled by failure_set() and returned. */

@@ -231,20 +231,6 @@ static enum error parse_target(struct http_request *request, http_variable_funct
     return parse_query(request, target, failure);
 }
 
-static bool is_sane_id(struct text id)
-{
-    if (id.len == 0 || id.len > HTTP_REQUEST_ID_MAX)
-        return false;
-    for (size_t i = 0; i < id.len; i++) {
-        char c = id.data[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              strchr("-._:=+/", c) != NULL))
-            return false;
-    }
-    return true;
-}
-
 /* What only helps to find a request again is never a reason to refuse it. */
 static void read_tracing(struct http_request *request, http_variable_function *variable,
                          void *context)
@@ -253,7 +239,7 @@ static void read_tracing(struct http_request *request, http_variable_function *v
     struct text traceparent;
     char uuid[UUID_SIZE];
 
-    if (is_sane_id(id)) {
+    if (text_is_request_id(id)) {
         request->id = request->given_id = arena_text(request->arena, id);
     } else {
         uuid_v7(uuid);

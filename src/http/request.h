@@ -15,11 +15,10 @@
 #include "base/error.h"
 #include "base/text.h"
 
-#define HTTP_URI_MAX        8192 /* bytes of path and query, as sent */
-#define HTTP_HEADER_MAX     4096 /* bytes of one header we read */
-#define HTTP_SEGMENTS_MAX   8
-#define HTTP_QUERY_MAX      32
-#define HTTP_REQUEST_ID_MAX 128
+#define HTTP_URI_MAX      8192 /* bytes of path and query, as sent */
+#define HTTP_HEADER_MAX   4096 /* bytes of one header we read */
+#define HTTP_SEGMENTS_MAX 8
+#define HTTP_QUERY_MAX    32
 
 enum http_method {
     HTTP_GET = 1 << 0,

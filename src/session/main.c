@@ -57,6 +57,8 @@ int main(int argc, char **argv)
         .remote =
             remote_address(text_of(getenv("REMOTE_ADDR")), text_of(getenv("HTTP_X_FORWARDED_FOR"))),
     };
+    if (text_is_request_id(text_of(getenv("HTTP_X_REQUEST_ID"))))
+        peer.request_id = text_of(getenv("HTTP_X_REQUEST_ID"));
     log_open("openclaw-gateway-session", (enum log_level)options.log_level);
     if (shared_open(options.runtime_dir, &failure) != OK)
         log_failure("shared.open", &failure);

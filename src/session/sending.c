@@ -312,6 +312,7 @@ static struct sending *sending_new(struct session *session, struct request *requ
     sending->message.traceparent = document_get_string(request->params, "traceparent");
     if (!text_is_traceparent(sending->message.traceparent))
         sending->message.traceparent = session->peer->traceparent;
+    sending->message.request_id = session->peer->request_id;
     request->state = sending;
     return sending;
 }

@@ -81,11 +81,13 @@ void session_enter(struct session *session, enum session_state state)
         log_event(LOG_INFO, "session.open", LOG_STR("session", session->engine->executor.id),
                   LOG_STR("principal", session->principal.id),
                   LOG_TEXT("remote", session->peer->remote),
+                  LOG_TEXT("request", session->peer->request_id),
                   LOG_TEXT("trace", text_trace_id(session->peer->traceparent)),
                   LOG_TEXT("client", session->client));
     if (state == SESSION_OVER)
         log_event(LOG_INFO, "session.close", LOG_STR("session", session->engine->executor.id),
                   LOG_STR("principal", session->principal.id), LOG_STR("reason", session->reason),
+                  LOG_TEXT("request", session->peer->request_id),
                   LOG_TEXT("trace", text_trace_id(session->peer->traceparent)),
                   LOG_INT("ms", session->now - session->started), LOG_INT("sent", session->sent),
                   LOG_INT("delivered", session->delivered), LOG_INT("acked", session->acked),

@@ -25,6 +25,7 @@ struct peer {
     struct text query;       /* without the question mark */
     struct text remote;      /* address, for logs */
     struct text traceparent; /* the header's value, as sent */
+    struct text request_id;  /* X-Request-Id, or absent where it is none */
 };
 
 struct session;

@@ -64,6 +64,7 @@ void method_workflow_start(struct session *session, struct request *request)
         .principal = session->principal.id,
         .input = document_get(request->params, "input"),
         .traceparent = document_get_string(request->params, "traceparent"),
+        .request_id = session->peer->request_id,
     };
     struct failure failure = {0};
     enum error error;

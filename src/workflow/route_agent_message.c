@@ -54,7 +54,9 @@ static struct text envelope(struct workflow *workflow)
     document_put(envelope, "content", document_copy(arena, document_get(input, "content")));
     if (document_get(input, "metadata"))
         document_put(envelope, "metadata", document_copy(arena, document_get(input, "metadata")));
-    if (text_is_traceparent(traceparent))
+    if (!text_is_traceparent(traceparent))
+        traceparent = workflow_traceparent(workflow);
+    if (traceparent.data)
         document_put_text(envelope, "traceparent", traceparent);
     return document_text(arena, envelope);
 }

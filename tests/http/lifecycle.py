@@ -3,6 +3,7 @@
 """The life of an agent over HTTP, as durable workflows: provisioned, asked now and again, paused,
 resumed; and conversations with it. The real sweeper runs beside the responder."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from tap import Tap
 
 tap = Tap()
 PATIENCE = 90
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRACED = {"traceparent": PARENT, "X-Request-Id": "r-7"}
 
 
 def code_of(answer):
@@ -31,6 +34,18 @@ def until(condition, what):
     if not value:
         print(f"# it did not come: {what}")
     return value
+
+
+def traced(gateway, workflow, message, what):
+    """What a workflow sends in the middle of it is found by the same trace as the workflow."""
+    for each in (workflow, message["workflowUuid"]):
+        kept = gateway.value(f"select attributes from dbos_system.workflow_status where workflow_uuid = '{each}'")
+        tap.equal(
+            json.loads(kept or "null"),
+            {"traceparent": PARENT, "traceId": PARENT.split("-")[1], "requestId": "r-7"},
+            f"{what}: the trace of {each}",
+        )
+    tap.equal(message.get("traceparent"), PARENT, f"{what}: and its recipient gets it")
 
 
 class Worker(threading.Thread):
@@ -112,7 +127,7 @@ def beating(gateway, http, root, dora):
 
     planned = gateway.value("select heartbeat_workflow from openclaw.agent where agent_id = 'dora'")
     with Worker(http, "dora", dora, lambda message: "HEARTBEAT_OK") as worker:
-        answer = beat({"agentId": "dora"}, {"Idempotency-Key": "beat-1"})
+        answer = beat({"agentId": "dora"}, {"Idempotency-Key": "beat-1", **TRACED})
         if answer.status == 202:
             until(lambda: http.get("/workflows/root:beat-1", token=root).json()["status"] == "SUCCESS", "the end")
             answer = beat({"agentId": "dora"}, {"Idempotency-Key": "beat-1"})
@@ -125,6 +140,11 @@ def beating(gateway, http, root, dora):
             (message["metadata"]["kind"], message["metadata"]["checklist"], message["sessionKey"]),
             ("heartbeat", ["read the mail", "water plants"], "agent:dora:main"), "in a form for programs, too",
         )
+        traced(gateway, "root:beat-1", message, "a heartbeat")
+    tap.equal(
+        gateway.value(f"select attributes from dbos_system.workflow_status where workflow_uuid = '{body['result']['nextHeartbeat']}'")
+        or None, None, "the next heartbeat is nobody's request",
+    )
     steps = http.get("/workflows/root:beat-1/steps", token=root).json()["steps"]
     tap.equal(
         [s["name"] for s in steps],
@@ -256,9 +276,9 @@ def pausing(gateway, http, root, alice, dora):
 
 
 def chatting(gateway, http, alice, root, dora):
-    def say(text, key=None, conversation="c-1", **more):
+    def say(text, key, conversation="c-1", **more):
         body = {"conversationId": conversation, "agentId": "dora", "workspaceId": "w", "message": text, **more}
-        return http.post("/chat", body, {"Idempotency-Key": key} if key else None, token=alice)
+        return http.post("/chat", body, {"Idempotency-Key": key, **TRACED}, token=alice)
 
     def reply(message):
         return {"response": f"You said {message['content']}", "tokensUsed": 12}
@@ -272,6 +292,7 @@ def chatting(gateway, http, alice, root, dora):
         )
         tap.ok(body["userMessageId"] != body["assistantMessageId"], "both messages have ids")
         tap.ok(body["processingTimeMs"] >= 0 and body["workflowUuid"] == "alice:chat-1", "and it is a workflow")
+        traced(gateway, "alice:chat-1", worker.seen[0], "a chat")
         again = say("hello", "chat-1")
         tap.equal((again.json(), again.headers.get("idempotency-replayed")), (body, "true"), "asked again")
         tap.equal(say("other", "chat-1").json()["code"], "IDEMPOTENCY_CONFLICT", "another question under the key")

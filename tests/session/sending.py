@@ -343,7 +343,7 @@ def check_traces(tap, world):
     """Over a WebSocket: the connection's, unless the frame has one; and to and from HTTP."""
     world.sql("select openclaw.agent_provision('dave', 'openclaw-gateway', 'openclaw-1')")
     world.tokens["dave"] = world.token("dave")
-    connection = {"HTTP_TRACEPARENT": parent_of(1)}
+    connection = {"HTTP_TRACEPARENT": parent_of(1), "HTTP_X_REQUEST_ID": "r-1"}
     params = {"sessionKey": "agent:dave:main", "message": "x", "traceparent": parent_of(2)}
     with world.connect("alice", connection) as alice:
         alice.call("send", message("dave", "x", "t-connection"))
@@ -353,7 +353,7 @@ def check_traces(tap, world):
         alice.call("agent.send", {**params, "idempotencyKey": "t-agent.send"})
         alice.call("chat.send", {**params, "idempotencyKey": "t-chat.send"})
         alice.call("agent", {**params, "idempotencyKey": "t-agent"})
-    with world.connect("alice", {"HTTP_TRACEPARENT": "none"}) as alice:
+    with world.connect("alice", {"HTTP_TRACEPARENT": "none", "HTTP_X_REQUEST_ID": "no id"}) as alice:
         alice.call("send", message("dave", "x", "t-none"))
     expected = {f"t-{name}": parent_of(1) for name in ("connection", "bad", "number")}
     expected.update({f"t-{name}": parent_of(2) for name in ("send", "agent.send", "chat.send", "agent")})
@@ -366,6 +366,14 @@ def check_traces(tap, world):
             ),
             parent,
             f"{key}: the workflow's trace",
+        )
+        tap.equal(
+            world.value(
+                "select attributes->>'requestId' from dbos_system.workflow_status"
+                f" where workflow_uuid = 'alice:{key}'"
+            ),
+            None if key == "t-none" else "r-1",
+            f"{key}: and its connection's request id",
         )
     with Responder(world.cluster) as http:
         headers = {"traceparent": parent_of(3), "Idempotency-Key": "t-http"}

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/delivery_request.h"
 #include "gateway/inbox.h"
 #include "http/waiting_room.h"
 
@@ -156,71 +157,32 @@ enum error handle_inbox_pull(struct http_context *context)
 /* ---- ack, nack, extend
  * ---------------------------------------------------------------------------- */
 
-static enum error not_ids(struct http_context *context)
-{
-    return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                       "send deliveryIds, an array of 1 to %d strings of %d bytes at most",
-                       INBOX_ACK_MAX, DELIVERY_ID_MAX);
-}
-
-/* The delivery ids of the body: `deliveryIds`, or one `deliveryId`. */
-static enum error delivery_ids(struct http_context *context, struct text **ret_ids,
-                               size_t *ret_count)
-{
-    const struct document *list = document_get(context->body, "deliveryIds");
-    bool several = document_kind(list) > DOCUMENT_NULL;
-    struct text one, *ids;
-    size_t count;
-    enum error error = body_text(context, context->body, "deliveryId", &one);
-
-    if (error != OK)
-        return error;
-    if (several && document_kind(list) != DOCUMENT_ARRAY)
-        return not_ids(context);
-    count = several ? document_count(list) : one.data != NULL;
-    if (count == 0 || count > INBOX_ACK_MAX)
-        return not_ids(context);
-    ids = arena_array(context->arena, count, sizeof(*ids));
-    for (size_t i = 0; i < count; i++) {
-        ids[i] = several ? document_string(document_at(list, i)) : one;
-        if (ids[i].data == NULL || ids[i].len > DELIVERY_ID_MAX)
-            return not_ids(context);
-    }
-    *ret_ids = ids;
-    *ret_count = count;
-    return OK;
-}
-
 enum error handle_inbox_ack(struct http_context *context)
 {
     static const char *const names[] = {
         [ACK_ACKED] = "acked", [ACK_ALREADY] = "already", [ACK_STALE] = "stale"};
     struct arena *arena = context->arena;
     const struct engine *engine = &context->server->engine;
-    struct text response = TEXT_NONE;
+    struct delivery_request said = {0};
     struct document *answer = document_object(arena);
     struct document *lists[3];
     struct ack_request *requests;
     struct ack *acks;
-    struct text *ids;
     size_t count;
     struct db_rows *rows;
     struct db_call call;
     enum error error = check_inbox(context);
 
     if (error == OK)
-        error = delivery_ids(context, &ids, &count);
-    if (error == OK)
-        error = inbox_response(arena, engine->options, document_get(context->body, "result"),
-                               &context->failure, &response);
+        error = ack_request_read(arena, engine->options, context->body, &context->failure, &said);
     if (error != OK)
         return error;
-    requests = arena_array(arena, count, sizeof(*requests));
-    for (size_t i = 0; i < count; i++) {
-        requests[i].delivery_id = ids[i];
-        requests[i].response = response;
+    requests = arena_array(arena, said.count, sizeof(*requests));
+    for (size_t i = 0; i < said.count; i++) {
+        requests[i].delivery_id = said.ids[i];
+        requests[i].response = said.response;
     }
-    inbox_ack_call(&call, arena, engine, context->params[0], requests, count);
+    inbox_ack_call(&call, arena, engine, context->params[0], requests, said.count);
     inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)
@@ -230,31 +192,10 @@ enum error handle_inbox_ack(struct http_context *context)
     for (int i = 0; i < 3; i++)
         lists[i] = document_array(arena);
     for (size_t i = 0; i < count; i++)
-        document_append(lists[acks[i].outcome], document_from_text(arena, ids[i]));
+        document_append(lists[acks[i].outcome], document_from_text(arena, said.ids[i]));
     for (int i = 0; i < 3; i++)
         document_put(answer, names[i], lists[i]);
     response_json(context->response, 200, answer);
-    return OK;
-}
-
-static enum error nack_from_body(struct http_context *context, struct text *ret_id,
-                                 int64_t *ret_delay_ms, bool *ret_requeue, struct text *ret_reason)
-{
-    const struct document *requeue = document_get(context->body, "requeue");
-    enum error error;
-
-    if ((error = body_text(context, context->body, "deliveryId", ret_id)) != OK ||
-        (error = body_text(context, context->body, "reason", ret_reason)) != OK ||
-        (error = body_int(context, context->body, "delayMs", -1, ret_delay_ms)) != OK)
-        return error;
-    if (ret_id->data == NULL || ret_id->len > DELIVERY_ID_MAX)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST, "send deliveryId, a string");
-    if (*ret_delay_ms < -1 || *ret_delay_ms > context->server->options->message_ttl_ms)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST, "delayMs must be from 0 to %lld",
-                           (long long)context->server->options->message_ttl_ms);
-    if (document_kind(requeue) > DOCUMENT_NULL && document_kind(requeue) != DOCUMENT_BOOL)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST, "requeue must be true or false");
-    *ret_requeue = document_bool(requeue, true);
     return OK;
 }
 
@@ -262,20 +203,18 @@ enum error handle_inbox_nack(struct http_context *context)
 {
     const struct engine *engine = &context->server->engine;
     struct document *answer = document_object(context->arena);
-    struct text id, reason;
-    int64_t delay_ms;
-    bool requeue = true;
+    struct delivery_request said = {0};
     struct nack nack;
     struct db_rows *rows;
     struct db_call call;
     enum error error = check_inbox(context);
 
     if (error == OK)
-        error = nack_from_body(context, &id, &delay_ms, &requeue, &reason);
+        error = nack_request_read(context->arena, context->body, &context->failure, &said);
     if (error != OK)
         return error;
-    inbox_nack_call(&call, context->arena, engine, context->params[0], id, delay_ms, requeue,
-                    reason);
+    inbox_nack_call(&call, context->arena, engine, context->params[0], said.ids[0], said.delay_ms,
+                    said.requeue, said.reason);
     inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)
@@ -293,24 +232,20 @@ enum error handle_inbox_nack(struct http_context *context)
 enum error handle_inbox_extend(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
-    int64_t lease_ms, lease_expires_at;
-    struct text *ids;
-    size_t count, extended;
+    struct delivery_request said = {0};
+    int64_t lease_expires_at;
+    size_t extended;
     struct db_rows *rows;
     struct db_call call;
     enum error error = check_inbox(context);
 
     if (error == OK)
-        error = delivery_ids(context, &ids, &count);
-    if (error == OK)
-        error = body_int(context, context->body, "leaseMs", context->server->options->lease_ms,
-                         &lease_ms);
+        error = extend_request_read(context->arena, context->server->options, context->body,
+                                    &context->failure, &said);
     if (error != OK)
         return error;
-    if (lease_ms < INBOX_LEASE_MIN_MS || lease_ms > INBOX_LEASE_MAX_MS)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST, "leaseMs must be from %d to %d",
-                           INBOX_LEASE_MIN_MS, INBOX_LEASE_MAX_MS);
-    inbox_extend_call(&call, context->arena, context->params[0], ids, count, lease_ms);
+    inbox_extend_call(&call, context->arena, context->params[0], said.ids, said.count,
+                      said.lease_ms);
     inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)

@@ -79,7 +79,7 @@ const struct http_route http_routes[] = {
     {HTTP_POST, "/agents/:id/inbox/ack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON,
      "deliveryIds deliveryId result", NULL, handle_inbox_ack},
     {HTTP_POST, "/agents/:id/inbox/nack", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON,
-     "deliveryId reason delayMs requeue", NULL, handle_inbox_nack},
+     "deliveryId deliveryIds reason delayMs requeue", NULL, handle_inbox_nack},
     {HTTP_POST, "/agents/:id/inbox/extend", ACCESS_PRINCIPAL, SCOPE_INBOX, BODY_JSON,
      "deliveryIds deliveryId leaseMs", NULL, handle_inbox_extend},
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/delivery_request.h"
 #include "session/state.h"
 
 #define LEASE_DEFAULT(session) ((session)->options->lease_ms)
@@ -199,12 +200,7 @@ void method_inbox_unsubscribe(struct session *session, struct request *request)
 
 struct named {
     struct text agent;
-    struct text *ids;
-    size_t count;
-    struct text response;
-    int64_t lease_ms, delay_ms;
-    bool requeue;
-    struct text reason;
+    struct delivery_request said;
 };
 
 /* The inbox is that of the deliveries, or the one the client says, or the only one there is. */
@@ -213,8 +209,8 @@ static bool need_agent_of(struct session *session, struct request *request, stru
     struct subscription *only = session->subscriptions;
     struct text inbox = document_get_string(request->params, "inbox");
 
-    for (size_t i = 0; i < named->count && inbox.data == NULL; i++) {
-        struct flight *flight = flight_find(session, named->ids[i]);
+    for (size_t i = 0; i < named->said.count && inbox.data == NULL; i++) {
+        struct flight *flight = flight_find(session, named->said.ids[i]);
 
         if (flight == NULL)
             continue;
@@ -231,28 +227,18 @@ static bool need_agent_of(struct session *session, struct request *request, stru
     return request_inbox(session, request, &named->agent);
 }
 
-/* deliveryIds, or one deliveryId. */
-static struct named *need_named(struct session *session, struct request *request)
+/* NULL: the request is over, as `error` says or because it is of no inbox. */
+static struct named *need_named(struct session *session, struct request *request, enum error error,
+                                const struct failure *failure, const struct delivery_request *said)
 {
     struct named *named = arena_alloc(request->arena, sizeof(*named));
-    struct document *list = document_get(request->params, "deliveryIds");
-    struct document *one = document_get(request->params, "deliveryId");
 
     request->state = named;
-    named->count = document_kind(list) == DOCUMENT_ARRAY ? document_count(list) : one != NULL;
-    if (named->count == 0 || named->count > INBOX_ACK_MAX) {
-        request_invalid(session, request, "deliveryIds is an array of 1 to %d ids", INBOX_ACK_MAX);
+    named->said = *said;
+    if (error != OK) {
+        frame_error(session, request, error, failure);
+        request_end(session, request);
         return NULL;
-    }
-    named->ids = arena_array(request->arena, named->count, sizeof(*named->ids));
-    for (size_t i = 0; i < named->count; i++) {
-        named->ids[i] =
-            document_string(document_kind(list) == DOCUMENT_ARRAY ? document_at(list, i) : one);
-        if (named->ids[i].len == 0 || named->ids[i].len > DELIVERY_ID_MAX) {
-            request_invalid(session, request, "a deliveryId is a string of 1 to %d bytes",
-                            DELIVERY_ID_MAX);
-            return NULL;
-        }
     }
     return need_agent_of(session, request, named) ? named : NULL;
 }
@@ -283,14 +269,14 @@ static bool ack_call(struct session *session, struct operation *operation, struc
     size_t count = 0;
 
     for (struct request *each = operation->requests; each != NULL; each = each->next)
-        count += ((const struct named *)each->state)->count;
+        count += ((const struct named *)each->state)->said.count;
     requests = arena_array(operation->arena, count, sizeof(*requests));
     count = 0;
     for (struct request *each = operation->requests; each != NULL; each = each->next) {
         const struct named *named = each->state;
 
-        for (size_t i = 0; i < named->count; i++)
-            requests[count++] = (struct ack_request){named->ids[i], named->response};
+        for (size_t i = 0; i < named->said.count; i++)
+            requests[count++] = (struct ack_request){named->said.ids[i], named->said.response};
     }
     inbox_ack_call(ret_call, operation->arena, session->engine, operation->about, requests, count);
     inbox_call_audit(ret_call, &session->principal, operation->about);
@@ -322,9 +308,9 @@ static void ack_once(struct operation *operation, struct ack *acks, size_t count
     for (struct request *each = operation->requests; each != NULL; each = each->next) {
         const struct named *named = each->state;
 
-        for (size_t i = 0; i < named->count; i++, acks++) {
+        for (size_t i = 0; i < named->said.count; i++, acks++) {
             if (acks->outcome == ACK_ACKED)
-                sorted[sorted_count++] = (struct acked){named->ids[i], acks};
+                sorted[sorted_count++] = (struct acked){named->said.ids[i], acks};
         }
     }
     if (sorted_count > 1)
@@ -344,10 +330,11 @@ static void ack_answered(struct session *session, struct request *request, const
 
     for (size_t k = 0; k < 3; k++)
         lists[k] = document_array(request->arena);
-    for (size_t i = 0; i < named->count; i++) {
-        document_append(lists[acks[i].outcome], document_from_text(request->arena, named->ids[i]));
+    for (size_t i = 0; i < named->said.count; i++) {
+        document_append(lists[acks[i].outcome],
+                        document_from_text(request->arena, named->said.ids[i]));
         session->acked += acks[i].outcome == ACK_ACKED;
-        landed(session, named->ids[i]);
+        landed(session, named->said.ids[i]);
     }
     for (size_t k = 0; k < 3; k++)
         document_put(payload, names[k], lists[k]);
@@ -365,14 +352,14 @@ static void ack_answer(struct session *session, struct operation *operation, enu
     if (error == OK)
         error = inbox_ack_result(session->engine, operation->arena, rows, failure, &acks, &count);
     for (request = operation->requests; request != NULL; request = request->next)
-        wanted += ((const struct named *)request->state)->count;
+        wanted += ((const struct named *)request->state)->said.count;
     if (error == OK && count != wanted)
         error = failure_set(failure, ERR_INTERNAL, "%zu of %zu outcomes came", count, wanted);
     if (error == OK)
         ack_once(operation, acks, count);
     for (request = operation->requests; request != NULL; request = next) {
         const struct named *named = request->state;
-        size_t own = named->count;
+        size_t own = named->said.count;
 
         next = request->next;
         if (error == OK) {
@@ -389,18 +376,16 @@ static const struct operation_kind ack_kind = {"inbox.ack", ack_call, ack_answer
 
 void method_inbox_ack(struct session *session, struct request *request)
 {
-    struct named *named = need_named(session, request);
+    struct delivery_request said = {0};
     struct failure failure = {0};
+    enum error error =
+        ack_request_read(request->arena, session->options, request->params, &failure, &said);
+    struct named *named = need_named(session, request, error, &failure, &said);
 
     if (named == NULL)
         return;
-    if (inbox_response(request->arena, session->options, document_get(request->params, "result"),
-                       &failure, &named->response) != OK) {
-        refuse(session, request, failure.error, failure.detail);
-        return;
-    }
-    for (size_t i = 0; i < named->count; i++) {
-        struct flight *flight = flight_find(session, named->ids[i]);
+    for (size_t i = 0; i < named->said.count; i++) {
+        struct flight *flight = flight_find(session, named->said.ids[i]);
 
         if (flight != NULL)
             flight->state = FLIGHT_NOTED; /* the acknowledgement says it too */
@@ -417,8 +402,8 @@ static bool nack_call(struct session *session, struct operation *operation,
 {
     const struct named *named = operation->requests->state;
 
-    inbox_nack_call(ret_call, operation->arena, session->engine, named->agent, named->ids[0],
-                    named->delay_ms, named->requeue, named->reason);
+    inbox_nack_call(ret_call, operation->arena, session->engine, named->agent, named->said.ids[0],
+                    named->said.delay_ms, named->said.requeue, named->said.reason);
     inbox_call_audit(ret_call, &session->principal, named->agent);
     return true;
 }
@@ -434,7 +419,7 @@ static void nack_answer(struct session *session, struct operation *operation, en
     if (error == OK)
         error = inbox_nack_result(session->engine, rows, failure, &nack);
     if (error == OK || error == ERR_STALE)
-        landed(session, named->ids[0]);
+        landed(session, named->said.ids[0]);
     if (error != OK) {
         frame_error(session, request, error, failure);
         request_end(session, request);
@@ -457,22 +442,12 @@ static const struct operation_kind nack_kind = {"inbox.nack", nack_call, nack_an
 
 void method_inbox_nack(struct session *session, struct request *request)
 {
-    struct named *named = need_named(session, request);
+    struct delivery_request said = {0};
+    struct failure failure = {0};
+    enum error error = nack_request_read(request->arena, request->params, &failure, &said);
 
-    if (named == NULL)
+    if (need_named(session, request, error, &failure, &said) == NULL)
         return;
-    if (named->count != 1) {
-        request_invalid(session, request, "deliveryId is one id");
-        return;
-    }
-    if (!request_int(session, request, "delayMs", 0, MESSAGE_DELAY_MAX_MS, -1, &named->delay_ms))
-        return;
-    named->requeue = document_bool(document_get(request->params, "requeue"), true);
-    named->reason = document_get_string(request->params, "reason");
-    if (named->reason.len > 1000) {
-        request_invalid(session, request, "reason is a string of at most 1000 bytes");
-        return;
-    }
     deliveries_note(session);
     operation_serve(operation_new(session, &nack_kind), request);
 }
@@ -486,8 +461,8 @@ static bool extend_call(struct session *session, struct operation *operation,
 {
     const struct named *named = operation->requests->state;
 
-    inbox_extend_call(ret_call, operation->arena, named->agent, named->ids, named->count,
-                      named->lease_ms);
+    inbox_extend_call(ret_call, operation->arena, named->agent, named->said.ids, named->said.count,
+                      named->said.lease_ms);
     inbox_call_audit(ret_call, &session->principal, named->agent);
     return true;
 }
@@ -510,11 +485,11 @@ static void extend_answer(struct session *session, struct operation *operation, 
         request_end(session, request);
         return;
     }
-    for (size_t i = 0; i < named->count; i++) {
-        struct flight *flight = flight_find(session, named->ids[i]);
+    for (size_t i = 0; i < named->said.count; i++) {
+        struct flight *flight = flight_find(session, named->said.ids[i]);
 
         if (flight != NULL)
-            flight->lease_ends = session->now + named->lease_ms;
+            flight->lease_ends = session->now + named->said.lease_ms;
     }
     payload = document_object(request->arena);
     document_put_int(payload, "extended", (int64_t)count);
@@ -527,10 +502,12 @@ static const struct operation_kind extend_kind = {"inbox.extend", extend_call, e
 
 void method_inbox_extend(struct session *session, struct request *request)
 {
-    struct named *named = need_named(session, request);
+    struct delivery_request said = {0};
+    struct failure failure = {0};
+    enum error error =
+        extend_request_read(request->arena, session->options, request->params, &failure, &said);
 
-    if (named == NULL || !request_int(session, request, "leaseMs", INBOX_LEASE_MIN_MS,
-                                      INBOX_LEASE_MAX_MS, LEASE_DEFAULT(session), &named->lease_ms))
+    if (need_named(session, request, error, &failure, &said) == NULL)
         return;
     deliveries_note(session);
     operation_serve(operation_new(session, &extend_kind), request);

@@ -78,6 +78,7 @@ METHODS = {
     "inbox.dead.show": ({"id": "x"}, DEAD),
     "inbox.redrive": ({"ids": ["x"]}, DEAD),
     "inbox.purge": ({"ids": ["x"]}, DEAD),
+    "workflow.start": ({"name": "nothing"}, {"name": "string", "idempotencyKey": "string"}),
     "workflow.status": ({"workflowUuid": "x"}, {**WORKFLOW, "runId": "string"}),
     "workflow.list": ({}, {"limit": "integer", "status": "string", "name": "string"}),
     "workflow.events": ({"workflowUuid": "x"}, {**WORKFLOW, "runId": "string"}),

@@ -56,7 +56,8 @@ start_front() {
     mv -f "$configuration.new" "$configuration"
     chmod 644 "$configuration"
     front_command "$configuration"
-    define_service "$front" "$web_user" TERM 10 -- "${front_argv[@]}"
+    # Apache's children hold the port for seconds after their parent was killed
+    exclusive=1 define_service "$front" "$web_user" TERM 10 -- "${front_argv[@]}"
     current_log=$log_dir/$front.log
     # Apache opens /dev/stderr once more, as itself
     touch "$current_log" && if is_root; then chown "$web_user" "$current_log"; fi

@@ -9,7 +9,8 @@ service_state() { "$SUPERVISE" --state "$services" "$1"; }
 is_running() { [ -d "$services" ] && case $(service_state "$1") in running*) ;; *) false ;; esac; }
 
 # define_service NAME USER SIGNAL SECONDS ENVIRONMENT-WORDS... -- COMMAND...
-# With address_space=KIB before it, the service and what it starts may grow no larger.
+# With address_space=KIB before it, the service and what it starts may grow no larger; with exclusive=1,
+# nothing that it leaves behind outlives it.
 define_service() {
     local name=$1 user=$2 signal=$3 seconds=$4 environment=("PATH=$SERVICE_PATH" 'LC_ALL=C.UTF-8')
     shift 4
@@ -22,6 +23,7 @@ define_service() {
         printf 'log=%q\nuser=%q\nstop_signal=%q\nstop_seconds=%q\n' \
             "$log_dir/$name.log" "$user" "$signal" "$seconds"
         [ -z "${address_space-}" ] || printf 'address_space=%q\n' "$address_space"
+        [ -z "${exclusive-}" ] || printf 'exclusive=%q\n' "$exclusive"
         printf 'environment=('; printf '%q ' "${environment[@]}"; printf ')\n'
         printf 'command=('; printf '%q ' "$@"; printf ')\n'
     } >"$services/$name.service.new"

@@ -34,7 +34,7 @@ runs_as_another() { runs "$1" && [ "$(field "$1.$2")" != "$3" ]; }
 is_stopped() { [ "$(bash "$supervise" --state "$dir" "$1")" = stopped ]; }
 no_process() { ! grep -lqs "$1" /proc/[0-9]*/environ; }
 cleanup() {
-    for service in keeper worker stubborn; do bash "$supervise" --stop "$dir" $service; done
+    for service in keeper worker stubborn holder; do bash "$supervise" --stop "$dir" $service; done
     rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -51,6 +51,13 @@ environment=(PATH=$PATH MARK=$dir/stubborn)
 stop_seconds=1
 command=(bash -c 'trap "" TERM; while :; do sleep 1; done')
 END
+# its child outlives it, deaf to SIGTERM, and holds the lock as a child of a web server holds the port
+cat >"$dir/holder.service" <<END
+log=$dir/holder.log
+environment=(PATH=$PATH MARK=$dir/holder)
+exclusive=1
+command=(bash -c 'exec 8>$dir/port; flock -n 8 || { echo >>$dir/taken; exit 1; }; (trap "" TERM; sleep 1000; :) & wait')
+END
 cat >"$dir/keeper.service" <<END
 log=$dir/keeper.log
 environment=(PATH=$PATH MARK=$dir/keeper)
@@ -66,6 +73,17 @@ ok 'one that was killed is started again' runs_as_another worker pid "$pid"
 setsid bash "$supervise" "$dir" worker &
 second=$!
 ok 'a second supervisor goes away' sh -c "! kill -0 $second"
+
+setsid bash "$supervise" "$dir" holder &
+ok 'an exclusive service is started' runs holder
+ok 'and takes what only one can have' sh -c "! flock -n '$dir/port' true"
+pid=$(field holder.pid)
+kill -KILL "$pid"
+ok 'killed, it is started again' runs_as_another holder pid "$pid"
+ok 'and has it' sh -c "! flock -n '$dir/port' true"
+ok 'for what it had left behind was gone before' sh -c "! [ -e '$dir/taken' ]"
+bash "$supervise" --stop "$dir" holder
+rm -f "$dir/holder.service"
 
 pid=$(field worker.pid)
 supervisor=$(field worker.supervisor)

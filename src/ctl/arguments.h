@@ -52,6 +52,7 @@ enum flag {
     FLAG_OLDER_THAN,
     FLAG_ALL,
     FLAG_TOKEN,
+    FLAG_CONVERSATION,
     FLAG__MAX
 };
 #define TAKES(flag) (UINT64_C(1) << (flag))

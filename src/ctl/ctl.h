@@ -69,6 +69,13 @@ enum error ctl_dead_purge(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_inbox_stats(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_session_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_queue_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_heartbeat_start(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_heartbeat_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_chat_send(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_chat_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_chat_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_chat_delete(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_start(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_steps(struct ctl *ctl, struct failure *failure) MUST_CHECK;
@@ -89,6 +96,19 @@ struct principal ctl_principal(struct ctl *ctl);
 /* Adds a row to the audit, in the transaction of the act itself. */
 void ctl_call_audit(struct db_call *call, struct arena *arena, const char *act,
                     const char *subject);
+
+/* In whose name this program sends and starts, unless --from says: nobody can be called that. */
+#define CTL_SENDER "system"
+
+/* ---- message.c ---------------------------------------------------------------------------------
+ */
+
+/* An operand that is text, or (-) the standard input; MAX_MESSAGE_SIZE bytes at most. */
+enum error ctl_read_text(struct ctl *ctl, const char *operand, struct text *ret_text,
+                         struct failure *failure) MUST_CHECK;
+/* The same as a JSON value. */
+enum error ctl_read_json(struct ctl *ctl, const char *operand, struct document **ret_value,
+                         struct failure *failure) MUST_CHECK;
 
 /* ---- token.c ------------------------------------------------------------------------------------
  */
@@ -116,6 +136,8 @@ enum error ctl_give_token(struct ctl *ctl, const struct token_request *request,
 enum error ctl_principal_name(const char *name, struct failure *failure) MUST_CHECK;
 enum error ctl_principal_must_be_new(struct ctl *ctl, const char *name,
                                      struct failure *failure) MUST_CHECK;
+enum error ctl_agent_must_exist(struct ctl *ctl, const char *name,
+                                struct failure *failure) MUST_CHECK;
 enum error ctl_principal_must_exist(struct ctl *ctl, const char *name,
                                     struct failure *failure) MUST_CHECK;
 
@@ -139,6 +161,10 @@ struct document *ctl_row_document(const struct ctl *ctl, struct db_rows *rows, s
 enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char *name,
                         const struct field *fields, unsigned count,
                         struct failure *failure) MUST_CHECK;
+/* The same of rows that were read. */
+enum error ctl_print_found(struct ctl *ctl, struct db_rows *rows, const char *name,
+                           const struct field *fields, unsigned count,
+                           struct failure *failure) MUST_CHECK;
 #define FIELD_COUNT(fields) ((unsigned)(sizeof(fields) / sizeof((fields)[0])))
 /* One row of a table whose widths are not known before: for what goes on and on. With --json one
  * object a line. */

@@ -65,6 +65,8 @@ enum error ctl_dead_list(struct ctl *ctl, struct failure *failure)
     if ((error = db_run(ctl->db, &call, failure, &rows)) != OK ||
         (error = dead_letter_result(ctl->arena, rows, failure, &letters, &count)) != OK)
         return error;
+    if (count == 0 && inbox.data && (error = ctl_agent_must_exist(ctl, inbox.data, failure)) != OK)
+        return error;
     for (size_t i = 0; i < count; i++)
         document_append(list, document_put(dead_letter_document(ctl->arena, &letters[i]),
                                            "deadSince", time_of(ctl, letters[i].dead_at)));

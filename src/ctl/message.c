@@ -12,9 +12,8 @@
 #include "ctl/ctl.h"
 #include "workflow/registry.h"
 
-#define SENDER_DEFAULT "system" /* nobody can be called that */
-#define LOOK_MS        200
-#define STATES_MAX     6
+#define LOOK_MS    200
+#define STATES_MAX 6
 
 /* The columns of message_list, message_tail, and the first ones of message_show. */
 #define MESSAGE_FIELDS                                                                             \
@@ -48,30 +47,50 @@ static enum error read_stdin(struct ctl *ctl, struct text *ret_text, struct fail
     return OK;
 }
 
-static enum error read_content(struct ctl *ctl, struct document **ret_content,
-                               struct failure *failure)
+enum error ctl_read_text(struct ctl *ctl, const char *operand, struct text *ret_text,
+                         struct failure *failure)
 {
-    struct text text = text_of(ctl_operand(ctl, 1));
+    struct text text = text_of(operand);
     enum error error;
 
     if (text_is(text, "-") && (error = read_stdin(ctl, &text, failure)) != OK)
         return error;
-    if (ctl_flag(ctl, FLAG_AS_JSON)) {
-        const struct document_limits limits = {.bytes = (size_t)ctl->options.max_message_size,
-                                               .depth = DOCUMENT_DEPTH_MAX,
-                                               .values = DOCUMENT_VALUES_MAX};
-        return document_parse(ctl->arena, text, &limits, failure, ret_content);
-    }
     if (!utf8_valid(text))
         return failure_set(failure, ERR_INVALID_ENCODING, "the message is no UTF-8 text");
-    *ret_content = document_from_text(ctl->arena, text);
+    *ret_text = text;
     return OK;
+}
+
+enum error ctl_read_json(struct ctl *ctl, const char *operand, struct document **ret_value,
+                         struct failure *failure)
+{
+    const struct document_limits limits = {.bytes = (size_t)ctl->options.max_message_size,
+                                           .depth = DOCUMENT_DEPTH_MAX,
+                                           .values = DOCUMENT_VALUES_MAX};
+    struct text text;
+    enum error error = ctl_read_text(ctl, operand, &text, failure);
+
+    return error == OK ? document_parse(ctl->arena, text, &limits, failure, ret_value) : error;
+}
+
+static enum error read_content(struct ctl *ctl, struct document **ret_content,
+                               struct failure *failure)
+{
+    struct text text;
+    enum error error;
+
+    if (ctl_flag(ctl, FLAG_AS_JSON))
+        return ctl_read_json(ctl, ctl_operand(ctl, 1), ret_content, failure);
+    error = ctl_read_text(ctl, ctl_operand(ctl, 1), &text, failure);
+    if (error == OK)
+        *ret_content = document_from_text(ctl->arena, text);
+    return error;
 }
 
 static enum error read_request(struct ctl *ctl, struct message_request *request,
                                struct principal *principal, struct failure *failure)
 {
-    const char *from = ctl_flag(ctl, FLAG_FROM) ? ctl_flag(ctl, FLAG_FROM) : SENDER_DEFAULT;
+    const char *from = ctl_flag(ctl, FLAG_FROM) ? ctl_flag(ctl, FLAG_FROM) : CTL_SENDER;
     const char *priority = ctl_flag(ctl, FLAG_PRIORITY);
     enum error error;
 
@@ -88,7 +107,7 @@ static enum error read_request(struct ctl *ctl, struct message_request *request,
         return failure_set(failure, ERR_INVALID_ID,
                            "--from is the name of an agent or another "
                            "principal");
-    if (ctl_flag(ctl, FLAG_FROM) && strcmp(from, SENDER_DEFAULT) != 0 &&
+    if (ctl_flag(ctl, FLAG_FROM) && strcmp(from, CTL_SENDER) != 0 &&
         (error = ctl_principal_must_exist(ctl, from, failure)) != OK)
         return error;
     snprintf(principal->id, sizeof(principal->id), "%s", from);
@@ -253,6 +272,7 @@ enum error ctl_message_list(struct ctl *ctl, struct failure *failure)
 {
     static const struct field fields[] = {MESSAGE_FIELDS};
     int64_t limit, since_ms;
+    struct db_rows *rows;
     struct db_call call;
     enum error error;
 
@@ -265,7 +285,13 @@ enum error ctl_message_list(struct ctl *ctl, struct failure *failure)
         return error;
     ctl_add_int(&call, since_ms);
     db_add_int(&call, limit);
-    return ctl_run_rows(ctl, &call, "messages", fields, FIELD_COUNT(fields), failure);
+    if ((error = db_run(ctl->db, &call, failure, &rows)) != OK)
+        return error;
+    /* of an agent that was removed there still are some */
+    if (db_rows_count(rows) == 0 && ctl_flag(ctl, FLAG_INBOX) &&
+        (error = ctl_agent_must_exist(ctl, ctl_flag(ctl, FLAG_INBOX), failure)) != OK)
+        return error;
+    return ctl_print_found(ctl, rows, "messages", fields, FIELD_COUNT(fields), failure);
 }
 
 /* ---- tail ---------------------------------------------------------------------------------------

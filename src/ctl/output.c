@@ -210,17 +210,14 @@ struct document *ctl_row_document(const struct ctl *ctl, struct db_rows *rows, s
     return object;
 }
 
-enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char *name,
-                        const struct field *fields, unsigned count, struct failure *failure)
+enum error ctl_print_found(struct ctl *ctl, struct db_rows *rows, const char *name,
+                           const struct field *fields, unsigned count, struct failure *failure)
 {
     struct document *list = document_array(ctl->arena);
     struct column columns[COLUMNS_MAX];
     unsigned column_count = 0;
-    struct db_rows *rows;
     enum error error;
 
-    if ((error = db_run(ctl->db, call, failure, &rows)) != OK)
-        return error;
     for (size_t row = 0; row < db_rows_count(rows); row++)
         document_append(list, ctl_row_document(ctl, rows, row, fields, count));
     if ((error = db_rows_error(rows, failure)) != OK)
@@ -230,6 +227,15 @@ enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char 
             columns[column_count++] = (struct column){fields[i].key, fields[i].heading};
     ctl_print_rows(ctl, name, list, columns, column_count);
     return OK;
+}
+
+enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char *name,
+                        const struct field *fields, unsigned count, struct failure *failure)
+{
+    struct db_rows *rows;
+    enum error error = db_run(ctl->db, call, failure, &rows);
+
+    return error == OK ? ctl_print_found(ctl, rows, name, fields, count, failure) : error;
 }
 
 void ctl_print_line(const struct ctl *ctl, struct document *object, const struct column *columns,

@@ -16,10 +16,14 @@ enum error ctl_inbox_stats(struct ctl *ctl, struct failure *failure)
                                           {"dead", "DEAD", FIELD_INT},
                                           {"oldestMs", "OLDEST", FIELD_AGE},
                                           {"limit", "LIMIT", FIELD_INT}};
+    const char *agent = ctl->arguments.operand_count > 0 ? ctl_operand(ctl, 0) : NULL;
     struct db_call call;
+    enum error error;
 
+    if (agent && (error = ctl_agent_must_exist(ctl, agent, failure)) != OK)
+        return error;
     db_call_init(&call, ctl->arena, STATEMENT_INBOX_LIST);
-    db_add_string(&call, ctl->arguments.operand_count > 0 ? ctl_operand(ctl, 0) : NULL);
+    db_add_string(&call, agent);
     return ctl_run_rows(ctl, &call, "inboxes", fields, FIELD_COUNT(fields), failure);
 }
 

@@ -86,6 +86,17 @@ enum error ctl_principal_must_exist(struct ctl *ctl, const char *name, struct fa
     return error;
 }
 
+enum error ctl_agent_must_exist(struct ctl *ctl, const char *name, struct failure *failure)
+{
+    struct text kind = TEXT_NONE;
+    enum error error = find_principal(ctl, name, &kind, failure);
+
+    if (error == OK && !text_is(kind, "agent"))
+        return failure_set(failure, ERR_NOT_FOUND,
+                           "there is no agent %.80s; gatewayctl agent list shows them", name);
+    return error;
+}
+
 enum error ctl_scopes_parse(const char *list, struct scopes *ret_scopes, struct failure *failure)
 {
     struct scopes scopes = {.count = 0};

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "gateway/start.h"
 
+#include <string.h>
+
 #include "base/uuid.h"
 #include "gateway/payload.h"
 #include "workflow/registry.h"
+
+/* Columns of workflow_get.sql. */
+enum { GET_STATUS = 1, GET_SERIALIZATION = 4, GET_OUTPUT = 6, GET_ERROR = 7 };
 
 struct text start_workflow_id(struct arena *arena, const char *principal, struct text key)
 {
@@ -13,6 +18,27 @@ struct text start_workflow_id(struct arena *arena, const char *principal, struct
         return text_of(arena_printf(arena, "%s:%.*s", principal, (int)key.len, key.data));
     uuid_v7(uuid);
     return text_of(arena_string(arena, uuid));
+}
+
+enum error start_prepare_definition(struct arena *arena,
+                                    const struct workflow_definition *definition,
+                                    const struct start_request *request, struct failure *failure,
+                                    struct workflow_start *ret_start)
+{
+    if (request->key.data != NULL && !text_is_message_key(request->key))
+        return failure_set(failure, ERR_INVALID_ID,
+                           "an idempotency key has 1 to %d printable ASCII characters, without "
+                           "space, quote and backslash",
+                           MESSAGE_KEY_MAX);
+    *ret_start = (struct workflow_start){
+        .definition = definition,
+        .id = start_workflow_id(arena, request->principal, request->key),
+        .principal = text_of(request->principal),
+        .input = request->input,
+        .traceparent = request->traceparent,
+        .request_id = request->request_id,
+    };
+    return OK;
 }
 
 enum error start_prepare(struct arena *arena, const struct engine *engine,
@@ -29,20 +55,7 @@ enum error start_prepare(struct arena *arena, const struct engine *engine,
         return failure_set(failure, ERR_INVALID_REQUEST,
                            "a message is sent as one: POST /messages, the method send, or "
                            "gatewayctl message send");
-    if (request->key.data != NULL && !text_is_message_key(request->key))
-        return failure_set(failure, ERR_INVALID_ID,
-                           "an idempotency key has 1 to %d printable ASCII characters, without "
-                           "space, quote and backslash",
-                           MESSAGE_KEY_MAX);
-    *ret_start = (struct workflow_start){
-        .definition = definition,
-        .id = start_workflow_id(arena, request->principal, request->key),
-        .principal = text_of(request->principal),
-        .input = request->input,
-        .traceparent = request->traceparent,
-        .request_id = request->request_id,
-    };
-    return OK;
+    return start_prepare_definition(arena, definition, request, failure, ret_start);
 }
 
 enum error start_refusal(const struct workflow_outcome *outcome, struct failure *failure)
@@ -69,6 +82,75 @@ bool start_finished(const struct workflow_outcome *outcome)
     return outcome->output.data != NULL || outcome->error.data != NULL ||
            text_is(outcome->status, "SUCCESS") || text_is(outcome->status, "ERROR");
 }
+
+/* ---- waiting for one --------------------------------------------------------------------------
+ */
+
+static void set_state(struct arena *arena, struct workflow_state *state, struct text status,
+                      struct document *output, struct document *error)
+{
+    state->status = status.data != NULL ? arena_text(arena, status) : TEXT_LITERAL("PENDING");
+    state->finished = !text_is(state->status, "PENDING") && !text_is(state->status, "ENQUEUED") &&
+                      !text_is(state->status, "DELAYED");
+    state->output = output;
+    state->error = error;
+}
+
+void start_state(struct arena *arena, const struct workflow_outcome *outcome,
+                 struct workflow_state *ret_state)
+{
+    set_state(arena, ret_state, outcome->status, payload_value(arena, TEXT_NONE, outcome->output),
+              payload_value(arena, TEXT_NONE, outcome->error));
+    ret_state->replayed = outcome->kind == WORKFLOW_EXISTS;
+}
+
+void start_look_call(struct db_call *call, struct arena *arena, struct text id)
+{
+    db_call_init(call, arena, STATEMENT_WORKFLOW_GET);
+    db_add_text(call, id);
+}
+
+enum error start_look_result(struct arena *arena, struct db_rows *rows, struct failure *failure,
+                             struct workflow_state *state)
+{
+    struct text serialization;
+
+    if (db_rows_count(rows) == 0)
+        return failure_set(failure, ERR_NOT_FOUND, "the workflow was deleted");
+    serialization = db_text(rows, 0, GET_SERIALIZATION);
+    set_state(arena, state, db_text(rows, 0, GET_STATUS),
+              payload_value(arena, serialization, db_text(rows, 0, GET_OUTPUT)),
+              payload_value(arena, serialization, db_text(rows, 0, GET_ERROR)));
+    return db_rows_error(rows, failure);
+}
+
+/* A workflow's error says "phrase: detail"; who shows a failure puts the phrase before it. */
+static struct text without_phrase(struct text message, const char *phrase)
+{
+    size_t len = strlen(phrase);
+
+    if (!text_starts(message, phrase))
+        return message;
+    message = (struct text){message.data + len, message.len - len};
+    return text_starts(message, ": ") ? (struct text){message.data + 2, message.len - 2} : message;
+}
+
+enum error start_state_error(const struct workflow_state *state, struct failure *failure)
+{
+    struct text code = document_get_string(state->error, "code");
+    struct text message = document_get_string(state->error, "message");
+    enum error error;
+
+    if (document_kind(state->error) <= DOCUMENT_NULL)
+        return OK;
+    error = code.data != NULL ? error_from_code(code.data, code.len) : ERR_INTERNAL;
+    message = without_phrase(message, error_phrase(error));
+    return failure_set(failure, error, "%.*s", (int)message.len,
+                       message.data != NULL ? message.data : "");
+}
+
+/* ---- answering --------------------------------------------------------------------------------
+ */
 
 struct document *start_answer(struct arena *arena, const struct workflow_start *start,
                               const struct workflow_outcome *outcome)

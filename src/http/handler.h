@@ -6,6 +6,7 @@
 #ifndef OPENCLAW_HTTP_HANDLER_H
 #define OPENCLAW_HTTP_HANDLER_H
 
+#include "gateway/start.h"
 #include "http/route.h"
 
 /* handler_info.c */
@@ -55,12 +56,6 @@ struct document *handler_number(struct http_context *context, int64_t number);
 void handler_workflow_location(struct http_context *context, struct text id);
 void handler_preference_applied(struct http_context *context, int64_t wait_s);
 
-/* What became of a workflow that a request has started and waited for. */
-struct workflow_state {
-    bool finished, replayed; /* replayed: an earlier request has started it */
-    struct text status;
-    struct document *output, *error; /* JSON null where there is none */
-};
 /* Starts it, and waits until it has ended, for so long as the request wants (Prefer) and `limit_s`
  * at most. The same key while the first request is being worked on: IN_PROGRESS, unless Prefer says
  * how to wait; a workflow that ended with an error of our table is that error, with a problem that

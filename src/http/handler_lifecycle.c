@@ -5,57 +5,24 @@
  */
 #include "http/handler.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 #include "gateway/message.h"
-#include "gateway/payload.h"
-#include "gateway/start.h"
 #include "http/waiting_room.h"
 #include "workflow/agent_rules.h"
 #include "workflow/registry.h"
 
 #define LIFECYCLE_LIMIT_S 30
 
-/* Columns of workflow_get.sql. */
-enum { GET_STATUS = 1, GET_SERIALIZATION = 4, GET_OUTPUT = 6, GET_ERROR = 7 };
-
-static bool is_finished(struct text status)
-{
-    return status.data != NULL && !text_is(status, "PENDING") && !text_is(status, "ENQUEUED") &&
-           !text_is(status, "DELAYED");
-}
-
-static void set_state(struct arena *arena, struct workflow_state *state, struct text status,
-                      struct document *output, struct document *error)
-{
-    state->status = status.data != NULL ? arena_text(arena, status) : TEXT_LITERAL("PENDING");
-    state->finished = is_finished(state->status);
-    state->output = output;
-    state->error = error;
-}
-
 /* As it stands in the database now. */
 static enum error look(struct http_context *context, struct text id, struct workflow_state *state)
 {
-    struct arena *arena = context->arena;
-    struct text serialization;
     struct db_rows *rows;
     struct db_call call;
     enum error error;
 
-    db_call_init(&call, arena, STATEMENT_WORKFLOW_GET);
-    db_add_text(&call, id);
+    start_look_call(&call, context->arena, id);
     error = handler_run(context, &call, &rows);
-    if (error != OK)
-        return error;
-    if (db_rows_count(rows) == 0)
-        return failure_set(&context->failure, ERR_NOT_FOUND, "the workflow was deleted");
-    serialization = db_text(rows, 0, GET_SERIALIZATION);
-    set_state(arena, state, db_text(rows, 0, GET_STATUS),
-              payload_value(arena, serialization, db_text(rows, 0, GET_OUTPUT)),
-              payload_value(arena, serialization, db_text(rows, 0, GET_ERROR)));
-    return db_rows_error(rows, &context->failure);
+    return error == OK ? start_look_result(context->arena, rows, &context->failure, state) : error;
 }
 
 /* Until it has ended, or nobody waits any more. */
@@ -77,31 +44,17 @@ static enum error in_progress(struct http_context *context, const struct workflo
                        "Prefer: wait=N to wait for it here");
 }
 
-/* A workflow's error says "phrase: detail"; a problem has the phrase as its title. */
-static struct text without_phrase(struct text message, const char *phrase)
-{
-    size_t len = strlen(phrase);
-
-    if (!text_starts(message, phrase))
-        return message;
-    message = (struct text){message.data + len, message.len - len};
-    return text_starts(message, ": ") ? (struct text){message.data + 2, message.len - 2} : message;
-}
-
 /* An error that we know is the answer's own. */
 static enum error outcome_error(struct http_context *context, const struct workflow_start *start,
                                 const struct workflow_state *state)
 {
-    struct text code = document_get_string(state->error, "code");
-    struct text message = document_get_string(state->error, "message");
-    enum error error = code.data != NULL ? error_from_code(code.data, code.len) : ERR_INTERNAL;
+    struct failure failure = {.error = OK};
+    enum error error = start_state_error(state, &failure);
     struct document *problem;
 
-    if (error_http_status(error) >= 500)
+    if (error == OK || error_http_status(error) >= 500)
         return OK; /* it is in the answer as it is */
-    message = without_phrase(message, error_phrase(error));
-    (void)failure_set(&context->failure, error, "%.*s", (int)message.len,
-                      message.data != NULL ? message.data : "");
+    context->failure = failure;
     problem = problem_document(context->arena, &context->failure);
     document_put_bool(problem, "success", false);
     document_put_text(problem, "workflowUuid", start->id);
@@ -121,10 +74,7 @@ static enum error start_and_wait(struct http_context *context, const struct work
         error = start_refusal(&outcome, &context->failure);
     if (error != OK)
         return error;
-    set_state(context->arena, state, outcome.status,
-              payload_value(context->arena, TEXT_NONE, outcome.output),
-              payload_value(context->arena, TEXT_NONE, outcome.error));
-    state->replayed = outcome.kind == WORKFLOW_EXISTS;
+    start_state(context->arena, &outcome, state);
     if (state->finished)
         return OK;
     if (state->replayed && request->wait_s < 0 && !request->respond_async)
@@ -207,16 +157,16 @@ static enum error start_from_body(struct http_context *context,
                                   const struct workflow_definition *definition,
                                   struct workflow_start *ret_start, struct text *ret_key)
 {
-    enum error error = idempotency_key(context, TEXT_NONE, ret_key);
+    struct start_request request = {.principal = context->principal.id,
+                                    .input = context->body,
+                                    .traceparent = context->request->traceparent,
+                                    .request_id = context->request->given_id};
+    enum error error = idempotency_key(context, TEXT_NONE, &request.key);
 
-    *ret_start = (struct workflow_start){
-        .definition = definition,
-        .principal = text_of(context->principal.id),
-        .id = start_workflow_id(context->arena, context->principal.id, *ret_key),
-        .input = context->body,
-        .traceparent = context->request->traceparent,
-        .request_id = context->request->given_id};
-    return error;
+    *ret_key = request.key;
+    return error == OK ? start_prepare_definition(context->arena, definition, &request,
+                                                  &context->failure, ret_start)
+                       : error;
 }
 
 static enum error check_agent_id(struct http_context *context)

@@ -68,6 +68,8 @@ def send(stage):
         (["show", "none"], 66, "message list"),
         (["list", "--state", "gone"], 64, "withdrawn"),
         (["list", "--inbox", "a b"], 64, "--inbox"),
+        (["list", "--inbox", "nobody"], 66, "agent list"),
+        (["dead", "--inbox", "nobody"], 66, "agent list"),
         (["redrive"], 64, "--dry-run"),
         (["purge", "x", "--all"], 64, "--all"),
     ):
@@ -96,6 +98,8 @@ def listing(stage):
     tap.equal([(i["inbox"], i["ready"], i["inFlight"], i["dead"]) for i in stats], [("carol", 3, 0, 0)], "inbox stats")
     tap.ok(stats[0]["oldestMs"] > 0, "and how old the oldest is")
     table = stage.ctl("inbox", "stats").out.splitlines()
+    nobody = stage.ctl("inbox", "stats", "nobody")
+    tap.ok(nobody.code == 66 and "agent list" in nobody.err and not nobody.out, "nobody has no inbox", str(nobody))
     starts = [table[0].index(heading) for heading in ("READY", "IN FLIGHT", "DEAD", "OLDEST")]
     tap.ok(
         len(table) > 3 and all(line[start - 1] == " " != line[start] for line in table[1:] for start in starts),

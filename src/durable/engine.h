@@ -41,8 +41,10 @@ void executor_init(struct executor *executor, enum executor_kind kind,
 void executor_register_call(struct db_call *call, struct arena *arena,
                             const struct executor *executor, const char *principal,
                             struct text client);
-/* Is the process of this pid and start time alive on this host? */
-bool executor_alive(int pid, int64_t pid_started);
+/* What the process of this pid and start time is on this host. One that is stopped may go on, and
+ * is owner of what it has; but it gives no sign of life. */
+enum executor_life { EXECUTOR_DEAD, EXECUTOR_STOPPED, EXECUTOR_ALIVE };
+enum executor_life executor_look(int pid, int64_t pid_started);
 
 struct engine {
     const struct options *options;

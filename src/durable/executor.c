@@ -14,8 +14,9 @@ static const char *const kind_names[] = {
 };
 
 /* Field 22 of /proc/PID/stat, the start time in clock ticks since boot; -1: there is no such
- * process. Field 2 is the command's name, which may contain anything but ends at the last ')'. */
-static int64_t process_started(int pid)
+ * process. Field 2 is the command's name, which may contain anything but ends at the last ')'.
+ * *ret_stopped: a signal or a debugger has stopped it. */
+static int64_t process_started(int pid, bool *ret_stopped)
 {
     char path[32];
     char line[1024];
@@ -35,6 +36,7 @@ static int64_t process_started(int pid)
     /* a zombie has ended, whether or not its parent has looked */
     if (rest && strncmp(rest, ") Z", 3) == 0)
         return -1;
+    *ret_stopped = rest && (strncmp(rest, ") T", 3) == 0 || strncmp(rest, ") t", 3) == 0);
     for (int field = 2; rest && field < 22; field++)
         rest = strchr(rest + 1, ' ');
     return rest ? strtoll(rest + 1, NULL, 10) : -1;
@@ -54,7 +56,7 @@ void executor_init(struct executor *executor, enum executor_kind kind,
         if (*c == '/')
             *c = '-';
     executor->pid = (int)getpid();
-    executor->pid_started = process_started(executor->pid);
+    executor->pid_started = process_started(executor->pid, &(bool){false});
 }
 
 void executor_register_call(struct db_call *call, struct arena *arena,
@@ -71,7 +73,11 @@ void executor_register_call(struct db_call *call, struct arena *arena,
     db_add_text(call, client);
 }
 
-bool executor_alive(int pid, int64_t pid_started)
+enum executor_life executor_look(int pid, int64_t pid_started)
 {
-    return process_started(pid) == pid_started;
+    bool stopped = false;
+
+    if (process_started(pid, &stopped) != pid_started)
+        return EXECUTOR_DEAD;
+    return stopped ? EXECUTOR_STOPPED : EXECUTOR_ALIVE;
 }

@@ -74,7 +74,8 @@ static bool sweeper_lives(const struct probe *probe, struct db_rows *rows, size_
     if (db_int(rows, row, 3) > engine->options->executor_lease_ms)
         return false;
     return !text_is(db_text(rows, row, 0), engine->executor.host) ||
-           (executor_alive((int)db_int(rows, row, 1), db_int(rows, row, 2)) && !is_overdue());
+           (executor_look((int)db_int(rows, row, 1), db_int(rows, row, 2)) != EXECUTOR_DEAD &&
+            !is_overdue());
 }
 
 static enum error look_for_sweeper(struct probe *probe, int64_t deadline, struct arena *arena,

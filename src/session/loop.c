@@ -37,7 +37,7 @@ struct loop {
     int64_t db_used; /* when the connection last had something to do */
 };
 
-static volatile sig_atomic_t stop_asked;
+static volatile sig_atomic_t stop_asked, continued;
 static int wake_pipe[2] = {-1, -1};
 
 static void on_signal(int number)
@@ -46,8 +46,10 @@ static void on_signal(int number)
     ssize_t ignored = write(wake_pipe[1], "", 1);
 
     (void)ignored;
-    (void)number;
-    stop_asked = 1;
+    if (number == SIGCONT)
+        continued = 1;
+    else
+        stop_asked = 1;
     errno = saved;
 }
 
@@ -79,7 +81,7 @@ static enum error prepare(struct failure *failure)
     (void)sigemptyset(&action.sa_mask);
     (void)sigemptyset(&ignore.sa_mask);
     if (sigaction(SIGTERM, &action, NULL) < 0 || sigaction(SIGINT, &action, NULL) < 0 ||
-        sigaction(SIGPIPE, &ignore, NULL) < 0)
+        sigaction(SIGCONT, &action, NULL) < 0 || sigaction(SIGPIPE, &ignore, NULL) < 0)
         return failure_set(failure, ERR_IO, "signals: %s", strerror(errno));
     return OK;
 }
@@ -228,6 +230,10 @@ static enum error run(struct loop *loop, struct failure *failure)
         if (stop_asked && !loop->stop_seen) {
             loop->stop_seen = true;
             session_stop(loop->session, "the gateway is shutting down", clock_ms());
+        }
+        if (continued) {
+            continued = 0;
+            session_continued(loop->session, clock_ms());
         }
         session_advance(loop->session, clock_ms());
         open_bell(loop);

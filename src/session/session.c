@@ -229,6 +229,15 @@ bool session_output_room(const struct session *session)
 /* ---- time and bells
  * ------------------------------------------------------------------------------ */
 
+void session_continued(struct session *session, int64_t now)
+{
+    session->now = now;
+    if (session->state != SESSION_OPEN)
+        return;
+    session->register_again = true;
+    (void)handshake_register_again(session);
+}
+
 bool session_wants_bell(const struct session *session)
 {
     return session->state == SESSION_CHECKING || session->state == SESSION_OPEN;

@@ -55,6 +55,8 @@ void session_answer(struct session *session, enum error error, const struct fail
 
 /* ---- the process -------------------------------------------------------------------------- */
 
+/* It was stopped for a while and goes on: others may have taken it for dead. */
+void session_continued(struct session *session, int64_t now);
 bool session_wants_bell(
     const struct session *session); /* it is, or is about to be, known to others */
 void session_bell(struct session *session, int64_t now);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Who is dead. On the own host the kernel says so, at once; of other hosts only their silence does.
+ * Who is stopped is not dead here, however long: its leases end by themselves. But nobody says for
+ * it that it is alive, so it becomes suspect, and to the other hosts dead.
  */
 #include <string.h>
 
@@ -84,8 +86,12 @@ enum error duty_executors(struct sweep *sweep, bool *ret_more, struct failure *f
     struct text *dead = arena_array(sweep->arena, count + 1, sizeof(*dead));
     struct text *alive = arena_array(sweep->arena, count + 1, sizeof(*alive));
     for (size_t i = 0; i < count; i++) {
-        if (executor_alive((int)db_int(rows, i, 2), db_int(rows, i, 3)))
+        enum executor_life life = executor_look((int)db_int(rows, i, 2), db_int(rows, i, 3));
+
+        if (life == EXECUTOR_ALIVE)
             alive[alive_count++] = db_text(rows, i, 0);
+        else if (life == EXECUTOR_STOPPED)
+            continue;
         else if (dead_count < SWEEP_BATCH)
             dead[dead_count++] = db_text(rows, i, 0);
         else

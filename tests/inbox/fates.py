@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The sender hears what becomes of its messages, or asks; and everybody who wants to knows who is here."""
 
+import os
+import signal
 import sys
 import time
 
@@ -437,6 +439,44 @@ def presence(stage):
         tap.ok(any(quiet), "without a change nothing is told")
 
 
+def stopped(stage):
+    """A session that stands still is suspect, keeps what it has, and is back as soon as it goes on."""
+
+    def now(root):
+        [state] = states({"presence": root.call("system-presence")}, "bob")
+        return state
+
+    with stage.connect("root") as root, stage.connect("bob") as bob:
+        root.call("system-presence")
+        bob.call("inbox.subscribe", {"inbox": "bob", "leaseMs": 60000})
+        stage.accept("alice", "bob", "s1")
+        delivery = bob.event("inbox.message")
+        os.kill(bob.process.pid, signal.SIGSTOP)
+        try:
+            await_presence(root, lambda e: "suspect" in states(e, "bob"), timeout=30)
+            tap.ok(True, "a session of this host that stands still is suspect")
+            silent = (
+                "select seen_at < openclaw.now_ms() - 6000 from openclaw.executor"
+                " where principal_id = 'bob' and ended_at is null"
+            )
+            tap.ok(eventually(lambda: stage.value(silent) == "t", 30), "and not buried, for its process is there")
+            tap.equal(stage.inbox("alice:s1")["state"], "leased", "nor robbed within its lease")
+        finally:
+            os.kill(bob.process.pid, signal.SIGCONT)
+        tap.ok(eventually(lambda: now(root) == "online", 30), "when it goes on it is online")
+        tap.equal(ack(bob, delivery)["acked"], [delivery["deliveryId"]], "and what it had is still its own")
+
+        # another host has taken it for dead meanwhile
+        os.kill(bob.process.pid, signal.SIGSTOP)
+        identity = "(select executor_id from openclaw.executor where principal_id = 'bob' and ended_at is null)"
+        stage.sql(f"select openclaw.executor_reap(array[{identity}])")
+        tap.ok(eventually(lambda: now(root) == "offline", 30), "another host buries it")
+        os.kill(bob.process.pid, signal.SIGCONT)
+        tap.ok(eventually(lambda: now(root) == "online", 30), "then, too, it is online as soon as it goes on")
+
+
+with Stage(EXECUTOR_LEASE_MS=2000) as stage:
+    stopped(stage)
 with Stage(RETRY_BASE_MS=20, RETRY_MAX_MS=50, MAX_ATTEMPTS=2) as stage:
     told(stage)
     waited(stage)

@@ -229,6 +229,38 @@ begin
 end
 $$;
 
+-- When a token was used last is kept to the minute: more would be a write for each use.
+create or replace function openclaw.use_is_news(p_last_used_at bigint)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog
+as $$
+  select coalesce(p_last_used_at < openclaw.now_ms() - 60000, true)
+$$;
+
+-- The token is in use. Whoever finds the row taken leaves it: somebody else is writing the same.
+-- Locks: credential.
+create or replace function openclaw.credential_used(p_credential text)
+returns boolean
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+  update openclaw.credential c
+  set last_used_at = openclaw.now_ms()
+  from (
+    select o.token_sha256
+    from openclaw.credential o
+    where o.credential_id = p_credential
+      and openclaw.use_is_news(o.last_used_at)
+    for no key update skip locked
+  ) news
+  where c.token_sha256 = news.token_sha256;
+  return found;
+end
+$$;
+
 -- Takes a ticket for an executor. No row: there is none, its time is up, or somebody else has it.
 -- Locks: ticket.
 create or replace function openclaw.ticket_redeem(p_ticket_sha256 text, p_executor text)

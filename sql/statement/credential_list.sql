@@ -3,7 +3,9 @@
 -- rows: any
 -- effect: none
 -- those that have not ended, the newest first
-select c.credential_id, c.principal_id, c.created_at, c.expires_at, openclaw.scopes_of(p.scopes, c.scopes)
+select
+  c.credential_id, c.principal_id, c.created_at, c.expires_at, openclaw.scopes_of(p.scopes, c.scopes),
+  c.last_used_at
 from openclaw.credential c
 join openclaw.principal p using (principal_id)
 where c.principal_id = $1

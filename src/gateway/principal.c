@@ -98,6 +98,12 @@ void principal_recheck_call(struct db_call *call, struct arena *arena, const cha
     db_add_string(call, credential_id);
 }
 
+void principal_used_call(struct db_call *call, struct arena *arena, const char *credential_id)
+{
+    db_call_init(call, arena, STATEMENT_CREDENTIAL_USED);
+    db_add_string(call, credential_id);
+}
+
 void principal_redeem_call(struct db_call *call, struct arena *arena, struct text ticket,
                            const char *executor_id)
 {
@@ -131,7 +137,9 @@ enum error principal_check_result(struct db_rows *rows, struct failure *failure,
     id = db_text(rows, 0, 0);
     names = db_texts(rows, 0, 2, &count);
     credential = db_text(rows, 0, 3);
+    principal.expires_in_ms = db_int_or(rows, 0, 4, INT64_MAX);
     valid = db_bool(rows, 0, 5);
+    principal.use_is_news = db_bool(rows, 0, 6);
     error = db_rows_error(rows, failure);
     if (error)
         return error;

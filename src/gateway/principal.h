@@ -30,6 +30,8 @@ struct principal {
     char id[AGENT_ID_MAX + 1];
     unsigned scopes; /* of enum scope */
     char credential_id[64];
+    int64_t expires_in_ms; /* of the token, when it was looked at; INT64_MAX: never */
+    bool use_is_news;      /* when it was used last is to be noted: principal_used_call() */
 };
 
 /* Looks a token up by its SHA-256. Result: OK, or ERR_UNAUTHORIZED for unknown, expired and
@@ -41,6 +43,9 @@ void principal_recheck_call(struct db_call *call, struct arena *arena, const cha
 /* The same of a ticket, which is used up by it: only this executor may ask again. */
 void principal_redeem_call(struct db_call *call, struct arena *arena, struct text ticket,
                            const char *executor_id);
+/* Notes that the token is in use. To be called where use_is_news says so, once a minute at most;
+ * what becomes of it is no matter, the next look tells again. */
+void principal_used_call(struct db_call *call, struct arena *arena, const char *credential_id);
 enum error principal_check_result(struct db_rows *rows, struct failure *failure,
                                   struct principal *ret_principal) MUST_CHECK;
 /* AUTH_MODE=none: everybody is the principal `id` ("operator" where absent) with every scope. */

@@ -74,7 +74,9 @@ static void remember(struct authenticator *authenticator, const char *hash,
     pthread_mutex_lock(&authenticator->mutex);
     memcpy(slot->hash, hash, TOKEN_HASH_SIZE);
     slot->principal = *principal;
-    slot->until_ms = asked_ms + CREDENTIAL_CACHE_MS;
+    slot->until_ms =
+        asked_ms + (principal->expires_in_ms < CREDENTIAL_CACHE_MS ? principal->expires_in_ms
+                                                                   : CREDENTIAL_CACHE_MS);
     pthread_mutex_unlock(&authenticator->mutex);
 }
 
@@ -104,6 +106,24 @@ static void log_refusal(struct authenticator *authenticator, const struct http_r
                   LOG_TEXT("request", request->id), LOG_INT("suppressed", suppressed));
 }
 
+/* Only where a connection is free: the next look at this token tells again. */
+static void note_use(struct authenticator *authenticator, struct arena *arena,
+                     const struct principal *principal)
+{
+    struct http_server *server = authenticator->server;
+    struct failure failure = {.error = OK};
+    struct db_rows *rows;
+    struct db_call call;
+    struct db *db = principal->use_is_news ? db_pool_try(server->pool) : NULL;
+
+    if (db == NULL)
+        return;
+    principal_used_call(&call, arena, principal->credential_id);
+    if (db_run(db, &call, &failure, &rows) != OK)
+        log_failure("credential.used", &failure);
+    http_database_give(server, db);
+}
+
 static enum error check_token(struct authenticator *authenticator,
                               const struct http_request *request, struct text token,
                               struct failure *failure, struct principal *ret_principal)
@@ -128,6 +148,7 @@ static enum error check_token(struct authenticator *authenticator,
         error = principal_check_result(rows, failure, ret_principal);
     if (error == OK) {
         remember(authenticator, hash, ret_principal, asked);
+        note_use(authenticator, request->arena, ret_principal);
         attempt_succeeded(token);
     } else if (error == ERR_UNAUTHORIZED) {
         error =

@@ -115,8 +115,6 @@ static enum error whose(struct http_context *context, struct text asked, struct 
     if (!is_operator(context))
         return failure_set(&context->failure, ERR_FORBIDDEN,
                            "the tokens of others need the scope operator");
-    if (!text_is_agent_id(asked))
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such principal");
     *ret_principal = asked;
     return OK;
 }
@@ -148,6 +146,7 @@ enum error handle_token_list(struct http_context *context)
         document_put_text(token, "principal", db_text(rows, row, 1));
         document_put(token, "createdAt", handler_time(context, rows, row, 2));
         document_put(token, "expiresAt", handler_time(context, rows, row, 3));
+        document_put(token, "lastUsedAt", handler_time(context, rows, row, 5));
         put_scopes(token, arena, names, count);
         document_put_bool(token, "current", text_is(id, context->principal.credential_id));
         document_append(tokens, token);
@@ -204,6 +203,8 @@ static enum error read_rotation(struct http_context *context, struct rotation *r
             OK ||
         (error = read_scopes(context, &rotation)) != OK)
         return error;
+    if (!text_is_agent_id(rotation.principal))
+        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such principal");
     if (rotation.lives_ms < 0 || rotation.lives_ms > LIFE_MAX_MS || rotation.overlap_ms < 0 ||
         rotation.overlap_ms > LIFE_MAX_MS)
         return failure_set(&context->failure, ERR_INVALID_REQUEST,

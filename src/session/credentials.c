@@ -128,6 +128,31 @@ void credentials_log(const struct session *session, const char *why, bool failed
                   LOG_STR("session", session->engine->executor.id));
 }
 
+static bool used_call(struct session *session, struct operation *operation,
+                      struct db_call *ret_call)
+{
+    principal_used_call(ret_call, operation->arena, session->principal.credential_id);
+    return true;
+}
+
+static void used_answer(struct session *session, struct operation *operation, enum error error,
+                        struct failure *failure, struct db_rows *rows)
+{
+    (void)session;
+    (void)operation;
+    (void)error;
+    (void)failure;
+    (void)rows;
+}
+
+static const struct operation_kind used_kind = {"credential.used", used_call, used_answer, false};
+
+void credentials_used(struct session *session, const struct principal *principal)
+{
+    if (principal->use_is_news)
+        (void)operation_new(session, &used_kind);
+}
+
 /* ---- is it still? --------------------------------------------------------------------------- */
 
 static bool recheck_call(struct session *session, struct operation *operation,
@@ -154,6 +179,7 @@ static void recheck_answer(struct session *session, struct operation *operation,
         session_end(session, "the token was revoked or has expired", STOP_GRACE_MS);
     } else if (error == OK) {
         session->principal.scopes = credentials_granted(session, &principal);
+        credentials_used(session, &principal);
     } else {
         session->recheck_at = session->now + clock_jitter_ms(RETRY_MAX_MS);
     }

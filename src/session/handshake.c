@@ -450,6 +450,7 @@ static void check_answer(struct session *session, struct operation *operation, e
     }
     session->principal.scopes = credentials_granted(session, &session->principal);
     (void)operation_new(session, &register_kind);
+    credentials_used(session, &principal);
 }
 
 static const struct operation_kind check_kind = {"session.check", credentials_call, check_answer,

@@ -390,6 +390,8 @@ bool credentials_call(struct session *session, struct operation *operation,
 unsigned credentials_granted(const struct session *session, const struct principal *principal);
 /* `why` may be NULL: nothing to say. failed: an attempt, and not just a refusal. */
 void credentials_log(const struct session *session, const char *why, bool failed);
+/* Notes that the token is in use, where that is news. */
+void credentials_used(struct session *session, const struct principal *principal);
 void credentials_recheck(struct session *session);
 method_handler method_connect;
 

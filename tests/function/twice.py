@@ -30,6 +30,7 @@ OTHERS = {
     "sent_seq": "reads",
     "agent_pause_document": "reads",
     "scopes_of": "reads",
+    "use_is_news": "reads",
     "metrics": "reads",
     "message_look": "reads",
     "message_fates": "reads",
@@ -90,6 +91,12 @@ def credential_rotate(db):
         "credential_rotate", principal="alice", replaced=old, token_sha256="b" * 64, lives_ms=None,
         overlap_ms=1000, scopes=["send"],
     )  # fmt: skip
+
+
+@row
+def credential_used(db):
+    token = credential(db)
+    return lambda: db.call("credential_used", credential=token)
 
 
 @row

@@ -141,6 +141,55 @@ def no_more_than_before(world, http):
     tap.equal(answer.status, 400, "nor with a batch")
 
 
+def last_use(world, http):
+    """When a token was used last is on record, to the minute, without a write for each use."""
+
+    def of(token):
+        return f"where token_sha256 = encode(sha256('{token}'), 'hex')"
+
+    def used(token):
+        at, row = world.value(f"select coalesce(last_used_at, 0) || ' ' || xmin from openclaw.credential {of(token)}").split()
+        return int(at), row
+
+    def by_http(token):
+        tap.equal(http.get("/agents/carol", token=token).status, 200, "HTTP: the token is good")
+
+    def by_websocket(token):
+        with world.open() as session:
+            session.connect(token)
+            session.call("ping")
+
+    for face, use in (("HTTP", by_http), ("WebSocket", by_websocket)):
+        token = world.token("carol")
+        tap.equal(used(token)[0], 0, f"{face}: a token that nobody has used")
+        begun = int(world.value("select openclaw.now_ms()"))
+        use(token)
+        tap.ok(wait(lambda: used(token)[0] >= begun), f"{face}: its use is on record")
+        kept = used(token)
+        for _ in range(3):
+            use(token)
+        tap.equal(used(token), kept, f"{face}: not each use")
+        world.sql(f"update openclaw.credential set last_used_at = openclaw.now_ms() - 61000 {of(token)}")
+        tap.ok(
+            wait(lambda: use(token) or used(token)[0] >= kept[0]), f"{face}: one that is a minute later is"
+        )
+    listed = [t["lastUsedAt"] for t in http.get("/tokens", token=token).json()["tokens"] if t["current"]]
+    tap.ok(listed != [None], "who lists the tokens sees it", listed)
+
+
+def at_its_end(world, http):
+    """A token that ends is not taken a moment longer, however lately it was looked at."""
+    token = world.token("carol")
+    world.sql(
+        "update openclaw.credential set expires_at = openclaw.now_ms() + 2000"
+        f" where token_sha256 = encode(sha256('{token}'), 'hex')"
+    )
+    while int(world.value("select expires_at - openclaw.now_ms() from openclaw.credential"
+                          f" where token_sha256 = encode(sha256('{token}'), 'hex')")) > 0:  # fmt: skip
+        http.get("/agents/carol", token=token)
+    tap.equal(http.get("/agents/carol", token=token).status, 401, "it ends when it ends")
+
+
 def of_others(world, http):
     alice, root = world.tokens["alice"], world.tokens["root"]
     answer = http.post("/tokens/rotate", {"principal": "bob"}, token=alice)
@@ -148,6 +197,9 @@ def of_others(world, http):
     answer = http.post("/tokens/rotate", {"principal": "nobody"}, token=alice)
     tap.equal(answer.status, 403, "nor learns who is there")
     tap.equal(http.get("/tokens?principal=bob", token=alice).status, 403, "nor lists them")
+    for nobody in ("nobody", "-1", "a%20b"):
+        answer = http.get(f"/tokens?principal={nobody}", token=root)
+        tap.equal((answer.status, answer.json().get("tokens")), (200, []), f"{nobody} has none")
     answer = http.post("/tokens/rotate", {"principal": "bob", "overlapMs": 0}, token=root)
     tap.equal(answer.status, 200, "an operator does")
     old, world.tokens["bob"] = world.tokens["bob"], answer.json()["token"]
@@ -418,6 +470,8 @@ def main():
             rotation(world, http)
             narrow(world, http)
             no_more_than_before(world, http)
+            last_use(world, http)
+            at_its_end(world, http)
             of_others(world, http)
             tickets(world, http)
             audit(world, http)

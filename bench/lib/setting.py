@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 
 from cluster import find_program
@@ -100,6 +101,19 @@ class Setting:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
             file.writelines(f"{token} {name}\n" for name, token in chosen)
         return path
+
+    def pooler_socket(self):
+        """PG* of the way a session goes to the database: the pooler's Unix socket."""
+        with open(self.stack.env["GATEWAY_ENV"], encoding="utf-8") as file:
+            url = next(line for line in file if line.startswith("DATABASE_URL=")).partition("=")[2].strip().strip('"')
+        parts = urllib.parse.urlsplit(url)
+        query = dict(urllib.parse.parse_qsl(parts.query))
+        return {
+            "PGHOST": query["host"],
+            "PGPORT": query["port"],
+            "PGUSER": parts.username,
+            "PGDATABASE": parts.path.lstrip("/"),
+        }
 
     def install_peer(self):
         self.say("installing and starting the peer")

@@ -1,30 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""What is measured. A work has a name and up to three sides: the gateway, the peer, PostgreSQL itself."""
+"""What is measured. A work has a name and sides: the gateway and the peer, or a limit of both (limits.py)."""
 
 import json
 import os
-import re
 import signal
 import subprocess
-import tempfile
 import time
 import urllib.request
 
+import limits
 import settled
 from cost import Cost, counted
+from limits import CONTENT, SINKS
 from machine import Failed, load_seconds, memory_kb
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LUA = os.path.join(HERE, "..", "load", "post.lua")
-SINKS = 438  # agents from here on are written to and read by nobody
-CONTENT = "a message of ordinary length, as agents exchange them all day long"
 
 
 class Work:
     """against: the work whose other side this one is held against, where it has none of its own."""
 
-    def __init__(self, name, gateway=None, peer=None, postgres=None, once=False, key="per_second", against=None, asked=False):
-        self.name, self.gateway, self.peer, self.postgres = name, gateway, peer, postgres
+    def __init__(self, name, gateway=None, peer=None, limit=None, once=False, key="per_second", against=None, asked=False):
+        self.name, self.gateway, self.peer, self.limit = name, gateway, peer, limit
         self.once, self.key, self.against = once, key, against
         self.asked = asked  # only where --only names it
 
@@ -86,55 +84,6 @@ def batch(setting, seconds):
     return cost.add(figures, done)
 
 
-# ---- PostgreSQL itself ---------------------------------------------------------------------------------
-
-
-def accept_script():
-    """One accept as the responder calls it, for pgbench: the same function, one message, an id by time."""
-    message = f'{{"from":"a0","to":"a{SINKS}","content":"{CONTENT}"}}'
-    return f"""
-select w.ord
-from (
-  select overlay(gen_random_uuid()::text placing to_char(
-    (extract(epoch from clock_timestamp()) * 1000)::bigint, 'FM0000000000000') from 1 for 13) as id
-) k,
-lateral openclaw.workflow_commit(
-  'bench', 'openclaw-gateway', 'openclaw-1', false, false, 100000000,
-  array[k.id], array['routeAgentMessage'], array[true], array[k.id], array['a0'],
-  array['{{"positionalArgs":[{message}],"namedArgs":{{}}}}'],
-  array['DELAYED'], array[604800000], array[null], array[null],
-  array[1], array[0], array['validateMessage'], array['{{"valid":true}}'], array[null], array[null], array[0], array[0],
-  array[1], array[1], array['storeMessage'], array['a{SINKS}'], array[k.id],
-  array['{message}'],
-  array['a0'], array[2], array[null], array[0, 0, 10, 0, 604800000],
-  array[1], array[1], array['accepted'], array[null]) w;
-"""
-
-
-def pgbench(connections):
-    def postgres(setting, seconds):
-        used = load_seconds()
-        with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-            script.write(accept_script())
-            script.flush()
-            result = subprocess.run(
-                ["pgbench", "-n", "-f", script.name, f"-c{connections}", f"-T{seconds}"],
-                env=dict(os.environ, **setting.stack._connection(setting.stack.env["DATABASE_URL"])),
-                check=False,
-                capture_output=True,
-                text=True,
-            )
-        if result.returncode != 0:
-            raise Failed(result.stderr)
-        return {
-            "per_second": float(re.search(r"tps = ([\d.]+)", result.stdout).group(1)),
-            "mean_ms": float(re.search(r"latency average = ([\d.]+)", result.stdout).group(1)),
-            "cpu_share": round((load_seconds() - used) / seconds, 3),
-        }
-
-    return postgres
-
-
 # ---- WebSocket --------------------------------------------------------------------------------------------
 
 
@@ -143,8 +92,9 @@ def ws_url(setting, side):
 
 
 def wsload(setting, side, mode, count, seconds, tokens=None, *more, cost=None):
-    """cost: counts from when all connections are open to when the last message is done."""
-    command = [setting.wsload, mode, "--url", ws_url(setting, side), "--count", str(count), "--seconds", str(seconds)]
+    """side: or a URL; cost: counts from when all connections are open to when the last message is done."""
+    url = side if side.startswith("ws:") else ws_url(setting, side)
+    command = [setting.wsload, mode, "--url", url, "--count", str(count), "--seconds", str(seconds)]
     command += (["--tokens", tokens] if tokens else []) + list(more) + (["--start", "asked"] if cost else [])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as load:
         if cost and load.stdout.readline() == "ready\n":
@@ -375,18 +325,25 @@ def throughput_with_history(setting, seconds):
 ALL = [
     *(http_accept(n) for n in (1, 8)),
     http_accept(32),
-    Work("pgbench.32", postgres=pgbench(32), against="http.accept.32"),
+    Work("limit.accept.32", limit=limits.accepts(32)),
     http_accept(64),
     Work("http.batch.1000", batch),
     *(ws_send(n) for n in (1, 50, 200)),
+    Work("limit.accept.50", limit=limits.accepts(50)),
+    Work("limit.echo.50", limit=limits.echoes(wsload, 50)),
     *(delivery(n) for n in (1, 50, 200)),
+    Work("limit.delivery.1", limit=limits.deliveries(1)),
+    Work("limit.delivery.50", limit=limits.deliveries(50)),
     fanin(50),
     Work("ws.open", ws_open),
+    Work("limit.open.libpq", limit=limits.opened(wsload, True)),
+    Work("limit.open.bare", limit=limits.opened(wsload, False)),
     Work("recovery.200", recovery, key="seconds_to_last"),
     Work("start", cold_start, peer_start, key="start_s"),
     Work("cost.accept", counted_accept("gateway"), counted_accept("peer"), once=True, key="wal_bytes"),
     Work("cost.settled", counted_settle, once=True, key="wal_bytes"),
     Work("cost.delivered", counted_delivery, once=True, key="wal_bytes", against="cost.accept"),
+    Work("limit.wal", limit=limits.wal, once=True, key="wal_bytes"),
     ws_idle(200),
     ws_idle(1000, busy=50),
     Work("memory", memory("gateway"), memory("peer"), once=True, key="rss_mb"),

@@ -5,20 +5,21 @@
 --   0 fsync               bool
 --   1 full_page_writes    bool
 --   2 synchronous_commit  text  of this role in this database
---   3 connections         int8  there are
+--   3 connections         int8  there are, of all roles
 --   4 connections_max     int8  for roles like this one
 --   5 oldest_ms           int8  the longest transaction, null: none that is visible
 --   6 oldest_pid          int4
 --   7 backend_pid         int4  our own
 --   8 prepared            int8  transactions prepared and forgotten
+--   9 behind              int8  how many transactions began since the oldest that writes, of all roles
+--  10 behind_pid          int4  whose that is
 select
   pg_catalog.current_setting('fsync')::bool,
   pg_catalog.current_setting('full_page_writes')::bool,
   pg_catalog.current_setting('synchronous_commit'),
   (
-    select count(*)
-    from pg_catalog.pg_stat_activity
-    where backend_type = 'client backend'
+    select sum(d.numbackends)::int8
+    from pg_catalog.pg_stat_database d
   ),
   pg_catalog.current_setting('max_connections')::int8
     - pg_catalog.current_setting('superuser_reserved_connections')::int8,
@@ -28,8 +29,21 @@ select
   (
     select count(*)
     from pg_catalog.pg_prepared_xacts
+  ),
+  w.xmax::text::int8 - w.xmin::text::int8,
+  (
+    select l.pid
+    from pg_catalog.pg_locks l
+    where l.locktype = 'transactionid'
+      and l.granted
+      and l.transactionid = w.xmin::xid
+    limit 1
   )
-from (select) as one
+from (
+  select
+    pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) as xmin,
+    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) as xmax
+) as w
 left join lateral (
   select a.xact_start, a.pid
   from pg_catalog.pg_stat_activity a

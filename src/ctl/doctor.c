@@ -15,9 +15,9 @@
 #define SERVER_MIN         140000 /* server_version_num */
 #define DBOS_VERSION       123
 #define POOLER_TRIES       10
-#define SWEEPER_LATE_MS    90000 /* cron's minute, and half of one */
 #define CLOCK_WARN_MS      2000
 #define TRANSACTION_OLD_MS 300000
+#define TRANSACTIONS_SINCE 50000 /* so many later ones make one old, whosever it is */
 #define SOCKET_PATH_MAX    107
 #define BELL_SUFFIX        ".bell"
 
@@ -271,7 +271,16 @@ static enum level check_transactions(struct doctor *doctor, const char **ret_det
             (long long)(age / 1000));
         return LEVEL_WARN;
     }
-    *ret_detail = "none that is visible to this role is old";
+    if (db_int(rows, 0, 9) > TRANSACTIONS_SINCE) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "one that writes (pid %lld) is open while %lld others began: vacuum cannot clean "
+            "behind it; end it",
+            (long long)db_int_or(rows, 0, 10, 0), (long long)db_int(rows, 0, 9));
+        return LEVEL_WARN;
+    }
+    *ret_detail = "none that is visible to this role is old; how long those of other roles are "
+                  "open is seen with GRANT pg_read_all_stats TO this role";
     return LEVEL_OK;
 }
 
@@ -386,24 +395,38 @@ static enum level check_statements(struct doctor *doctor, const char **ret_detai
     return LEVEL_FAIL;
 }
 
+/* How many sweepers live, as /health judges it: heard of within EXECUTOR_LEASE_MS, or run by cron a
+ * moment ago. */
+static int sweepers_living(struct doctor *doctor, struct db_rows *rows)
+{
+    int living = 0;
+
+    for (size_t row = 0; row < db_rows_count(rows); row++)
+        living +=
+            db_bool(rows, row, 4) || db_int(rows, row, 3) <= doctor->ctl->options.executor_lease_ms;
+    return living;
+}
+
 static enum level check_sweeper(struct doctor *doctor, const char **ret_detail)
 {
-    struct db_rows *rows;
+    struct db_rows *listed, *rows;
 
-    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_SWEEPER_SEEN, &rows))
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_SWEEPER_LIST, &listed) ||
+        !doctor_rows(doctor, doctor->ctl->db, STATEMENT_SWEEPER_SEEN, &rows))
         return doctor_failed(doctor, ret_detail);
     int64_t ago = db_int_or(rows, 0, 0, -1);
-    if (ago < 0 || ago > SWEEPER_LATE_MS) {
-        const char *seen =
-            ago < 0 ? "never" : arena_printf(doctor->arena, "%lld s ago", (long long)(ago / 1000));
+    const char *seen =
+        ago < 0 ? "never" : arena_printf(doctor->arena, "%lld s ago", (long long)(ago / 1000));
+    int living = sweepers_living(doctor, listed);
+    if (living == 0) {
         *ret_detail = arena_printf(doctor->arena,
                                    "last seen: %s; nothing is recovered or redelivered; start "
                                    "openclaw-gateway-sweeper, or --once from cron",
                                    seen);
         return LEVEL_FAIL;
     }
-    *ret_detail = arena_printf(doctor->arena, "%d running, last seen %d s ago",
-                               (int)db_int(rows, 0, 1), (int)(ago / 1000));
+    *ret_detail =
+        arena_printf(doctor->arena, "%d running or run by cron, last seen %s", living, seen);
     return LEVEL_OK;
 }
 

@@ -52,10 +52,25 @@ def well(tap, patient):
     plain = ctl(patient.bouncer, DATABASE, "doctor", **patient.settings())
     tap.ok(
         plain.code == 0
-        and len([line for line in plain.out.splitlines() if line.startswith("OK ")]) == 16,
+        and len([l for l in plain.out.splitlines() if l.startswith("OK ") and "websocketd" not in l]) == 16,
         "for people a line each",
         str(plain),
     )
+
+
+def of_others(fails, tap, patient):
+    """What other roles do is seen, although nothing but its existence may be."""
+    used = lambda: int(patient.doctor()[1]["connections"]["detail"].split()[0])
+    before = used()
+    with patient.cluster.session(DATABASE) as one, patient.cluster.session(DATABASE) as other:
+        one.run("begin; select pg_current_xact_id()")
+        other.run("select 1")
+        tap.ok(used() >= before + 2, "the connections of other roles count", (before, used()))
+        patient.cluster.execute(
+            "do $$ begin for i in 1..50001 loop perform pg_current_xact_id(); commit; end loop; end $$", DATABASE
+        )
+        fails("an old transaction of another role", "transactions", "end it", level="WARN")
+        one.run("rollback")
 
 
 def broken(tap, patient):
@@ -123,14 +138,22 @@ def broken(tap, patient):
         "agent_list",
     )
     altered(
-        "update openclaw.executor set seen_at = seen_at - 3600000 where kind = 'sweeper'",
-        "update openclaw.executor set seen_at = seen_at + 3600000 where kind = 'sweeper'",
+        "update openclaw.executor set seen_at = seen_at - 3600000, ended_at = ended_at - 3600000 where kind = 'sweeper'",
+        "update openclaw.executor set seen_at = seen_at + 3600000, ended_at = ended_at + 3600000 where kind = 'sweeper'",
         "a sweeper that is gone",
         "sweeper",
         "start openclaw-gateway-sweeper",
     )
+    altered(
+        "update openclaw.executor set seen_at = seen_at - 20000, ended_at = null where kind = 'sweeper'",
+        "select 1",
+        "a sweeper that hangs, as /health has it",
+        "sweeper",
+        "last seen: 2",
+    )
     altered("delete from openclaw.executor", "select 1", "no sweeper ever", "sweeper", "never")
     patient.sweep()
+    of_others(fails, tap, patient)
     schedule = (
         "insert into dbos_system.workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, context,"
         " application_name) values ('1', 'nightly', '{}', '{}', 'null', 'openclaw-gateway')"

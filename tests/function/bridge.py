@@ -94,6 +94,92 @@ def test_sent_by_client(db):
     )
 
 
+def given(db, identity):
+    return db.rows(
+        "select s.status, s.queue_name as queue, s.name from dbos_system.workflow_status s"
+        f" where s.workflow_uuid = '{identity}'"
+    )
+
+
+def test_redriven(db):
+    """Each delivery of a message is a workflow of its own: the failure of one is not the answer to the next."""
+    db.commit(message("again"))
+    for run, name in enumerate(("alice:again/dbos", "alice:again/dbos-2", "alice:again/dbos-3"), 1):
+        [first, second] = db.twice(tap, f"dispatch {run}", lambda: db.call("bridge", limit=10)[0])
+        tap.equal((first["dispatched"], second["dispatched"]), (1, 0), f"delivery {run} is dispatched, once")
+        tap.equal(given(db, name)[0]["status"], "ENQUEUED", f"as a workflow of its own, {name}")
+        if run == 3:
+            break
+        end(db, name, "ERROR", error='{"name":"E","message":"not yet"}')
+        db.call("bridge", limit=10)
+        tap.equal(db.inbox("alice:again")["state"], "dead", f"whose failure ends delivery {run}")
+        [answer] = db.call(
+            "dead_letter_redrive", by="root", all=True, recipient=None, sender=None,
+            message=["alice:again"], fork=[f"again-{run}"],
+        )  # fmt: skip
+        tap.equal(answer["outcome"], "redriven", "redriven")
+    end(db, "alice:again/dbos-3", "SUCCESS", output='{"now":1}')
+    db.call("bridge", limit=10)
+    tap.ok('"response":{"now":1}' in db.workflow("again-2")["output"], "and the last one's result is the reply")
+    tap.equal(db.count("openclaw.dispatch"), 0, "nothing is kept of it")
+
+
+def reconfigure(db, *to):
+    queue, workflow, application = to or (None, None, None)
+    arguments = {"agent": "bob", "queue": queue, "workflow": workflow, "application": application}
+    return db.twice(tap, f"to {queue}", lambda: db.call("agent_bridge", **arguments))
+
+
+def test_reconfigured(db):
+    """What an application has begun is settled by it, what it has not goes where the next one goes."""
+    db.commit(*(message(name) for name in ("begun", "waits", "fails")))
+    db.call("bridge", limit=10)
+    for name in ("begun", "fails"):
+        end(db, f"alice:{name}/dbos", "PENDING")
+    reconfigure(db, "q2", "other", "app")
+    tap.equal(given(db, "alice:waits/dbos"), [{"status": "CANCELLED", "queue": None, "name": "answer"}], "another queue: what waited in the old one is taken from it")
+    row = db.inbox("alice:waits")
+    tap.equal((row["state"], row["attempt"], row["holder"]), ("ready", 0, None), "and given back, without an attempt")
+    db.call("bridge", limit=10)
+    tap.equal(given(db, "alice:waits/dbos-2"), [{"status": "ENQUEUED", "queue": "q2", "name": "other"}], "to go to the new one")
+
+    reconfigure(db)
+    row = db.inbox("alice:waits")
+    tap.equal((row["state"], row["holder"]), ("ready", None), "no application any more: what waits is in the inbox")
+    tap.equal([d["message_uuid"] for d in db.claim()], ["alice:waits"], "from where it is delivered")
+    tap.equal(db.inbox("alice:begun")["holder"], "dbos", "what was begun is still its")
+    end(db, "alice:begun/dbos", "SUCCESS", output='{"a":4}')
+    end(db, "alice:fails/dbos", "ERROR", error='{"name":"E","message":"no"}')
+    db.run("update openclaw.agent set status = 'paused' where agent_id = 'bob'")
+    tap.equal(db.call("bridge", limit=10)[0]["settled"], 2, "and settled by what it ends with, of a paused agent, too")
+    db.run("update openclaw.agent set status = 'active' where agent_id = 'bob'")
+    tap.ok('"response":{"a":4}' in db.workflow("alice:begun")["output"], "the reply")
+    tap.equal(db.inbox("alice:fails")["state"], "dead", "the dead letter")
+    tap.equal(db.count("openclaw.dispatch"), 0, "nothing is kept of it")
+    reconfigure(db, "q", "answer", "app")
+
+
+def test_ended_otherwise(db):
+    """A message that its sender withdraws, or whose agent is deleted, leaves the application's queue."""
+    db.commit(message("gone"), message("runs"))
+    db.call("bridge", limit=10)
+    end(db, "alice:runs/dbos", "PENDING")
+    db.run("update dbos_system.workflow_status set status = 'CANCELLED' where workflow_uuid in ('alice:gone', 'alice:runs')")
+    db.call("carrier_withdraw")
+    db.call("bridge", limit=10)
+    tap.equal([given(db, f"alice:{name}/dbos")[0]["status"] for name in ("gone", "runs")], ["CANCELLED", "PENDING"], "withdrawn: it is not begun any more, and not stopped")
+    tap.equal(db.count("openclaw.dispatch"), 0, "and forgotten")
+
+    db.provision("dora")
+    db.run("update openclaw.agent set configuration = (select configuration from openclaw.agent where agent_id = 'bob') where agent_id = 'dora'")
+    db.commit(message("left", to="dora"))
+    db.call("bridge", limit=10)
+    db.call("agent_delete", by="root", agent="dora", match=None)
+    db.call("bridge", limit=10)
+    tap.equal(given(db, "alice:left/dbos")[0]["status"], "CANCELLED", "so is what waited for a deleted agent")
+    tap.equal(db.count("openclaw.dispatch"), 0, "and forgotten")
+
+
 def test_refused(db):
     """What cannot be enqueued or settled holds up nothing else, however little is done at once."""
     db.run("set client_min_messages = error")  # its warnings are for the server's log
@@ -139,8 +225,9 @@ with Cluster() as cluster:
             test_bad_data(database)
             database.clear()
             test_sent_by_client(database)
-            database.clear()
-            test_refused(database)
+            for test in (test_redriven, test_reconfigured, test_ended_otherwise, test_refused):
+                database.clear()
+                test(database)
         except (SqlError, AssertionError, IndexError, ValueError) as error:
             tap.ok(False, "comes to its end", repr(error))
 sys.exit(tap.done())

@@ -142,6 +142,11 @@ def agent_change__heartbeat(db):
 
 
 @row
+def agent_bridge(db):
+    return lambda: db.call("agent_bridge", agent="bob", queue="q", workflow="w", application=None)
+
+
+@row
 def agent_pause(db):
     db.run("update openclaw.agent set status = 'active'")
     return lambda: db.call("agent_pause", by="root", agent="bob", status="paused", reason="night")

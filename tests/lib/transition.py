@@ -48,7 +48,7 @@ TABLES = {
         "workflow_events",
         "workflow_events_history",
     ],
-    "openclaw": ["principal", "agent", "executor", "subscription", "inbox"],
+    "openclaw": ["principal", "agent", "executor", "subscription", "inbox", "dispatch"],
 }
 
 _tokens = itertools.count(1)
@@ -359,7 +359,8 @@ class Connection:
     def clear(self):
         """No messages, workflows or executors; the agents and their mailboxes stay."""
         self.run(
-            "truncate openclaw.inbox, openclaw.subscription, openclaw.inbox_bound, openclaw.inbox_depth;"
+            "truncate openclaw.inbox, openclaw.subscription, openclaw.inbox_bound, openclaw.inbox_depth,"
+            " openclaw.dispatch;"
             " delete from openclaw.executor;"
             " delete from dbos_system.workflow_status where name <> 'agent';"
             " delete from dbos_system.notifications; delete from dbos_system.operation_outputs;"

@@ -49,11 +49,12 @@ def check_service(tap, stack, name):
     stack.wait_running(name, not_pid=dead)
     back = time.monotonic() - began
     wait(lambda: answers(stack), f"the gateway is ready after {name} was killed")
+    ready = time.monotonic() - began
     wait(lambda: websocket_answers(stack), f"and takes WebSockets after {name} was killed")
     healed = time.monotonic() - began
     tap.ok(back < HEALED_SECONDS, f"{name}: killed, started again within {HEALED_SECONDS:.0f} s")
     tap.ok(healed < limit + 1, f"{name}: the gateway answers again", f"after {healed:.2f} s")
-    diagnose(f"{name}: process back after {back:.2f} s, gateway whole after {healed:.2f} s")
+    diagnose(f"{name}: process back after {back:.2f} s, ready {ready:.2f} s, gateway whole after {healed:.2f} s")
 
 
 def check_welcome(tap, stack, name, refused):

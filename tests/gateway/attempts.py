@@ -7,7 +7,9 @@ import datetime
 import json
 import os
 import re
+import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,9 +17,15 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "session"))
 
+from cluster import free_tcp_port
 from responder import Responder
-from sessions import Refused, World
+from sessions import PROGRAM, Refused, World
 from tap import Tap
+
+try:
+    import websocket
+except ImportError:
+    websocket = None
 
 tap = Tap()
 LIMIT = 5
@@ -157,6 +165,52 @@ def fail2ban(world, http):
     tap.ok(local in done.stdout, f"and takes their time for what it is: {local}", done.stdout)
 
 
+def journaled():
+    """Under the unit's own command line, what a session says reaches the stream that systemd gave the
+    service as standard error, which is what the jail's journalmatch looks at."""
+    name = "a session's failure is in the journal of the unit, as the filter wants it"
+    program = shutil.which("websocketd")
+    if program is None or websocket is None:
+        tap.skip(name, "websocketd or python3-websocket is missing")
+        return
+    unit = os.path.join(os.environ["abs_top_builddir"], "deploy/systemd/openclaw-gateway-websocketd.service")
+    with open(unit, encoding="utf-8") as file:
+        command = re.search(r"^ExecStart=(.*)$", file.read(), re.M).group(1)
+    port = free_tcp_port()
+    command = re.sub(r"\S*/openclaw-gateway-session", PROGRAM, command)
+    command = command.replace("/usr/bin/websocketd", program).replace("18800", str(port))
+    ours, journal = socket.socketpair()
+    environment = {"PATH": os.environ["PATH"], "GATEWAY_ENV": "/dev/null"}
+    process = subprocess.Popen(
+        shlex.split(command), stdin=subprocess.DEVNULL, stdout=journal, stderr=journal, env=environment
+    )
+    journal.close()
+    ours.settimeout(60)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        url = f"ws://127.0.0.1:{port}/?token=ocg_secret"
+        client = websocket.create_connection(url, timeout=60, suppress_origin=True)
+        with ours.makefile("r", encoding="utf-8") as lines:
+            said = []
+            try:
+                while not said or "auth.failed" not in said[-1]:
+                    said.append(lines.readline())
+            except TimeoutError:
+                pass
+        client.close()
+        stream = [f"myhost websocketd[7]: {line.rstrip()}" for line in said]
+        tap.equal(matches(stream), ["127.0.0.1"], name)
+        tap.ok("ocg_secret" not in str(said), "and without the URL, in which a secret stood", said)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 def main():
     with World(AUTH_FAILURES_PER_MINUTE=LIMIT) as world:
         settings = {"RUNTIME_DIR": world.runtime, "AUTH_FAILURES_PER_MINUTE": LIMIT}
@@ -165,6 +219,7 @@ def main():
             over_websocket(world, http)
             by_principal(world, http)
             fail2ban(world, http)
+    journaled()
     return tap.done()
 
 

@@ -35,8 +35,8 @@ begin
     where a.agent_id = p_agent
       and (a.allow_from is null or p_principal = any (a.allow_from))
   ) then
-    raise exception 'there is no agent %', p_agent
-      using errcode = 'OC002';
+    raise exception 'gatewayctl agent add makes one'
+      using errcode = 'OC011';
   end if;
 
   insert into openclaw.conversation (principal_id, conversation_id, agent_id, workspace_id, user_id)
@@ -50,8 +50,8 @@ begin
     and c.conversation_id = p_conversation
   for no key update;
   if v_agent <> p_agent then
-    raise exception 'the conversation % is held with the agent %', p_conversation, v_agent
-      using errcode = 'OC006';
+    raise exception 'the conversation % is held with the agent %; choose another id', p_conversation, v_agent
+      using errcode = 'OC012';
   end if;
 
   insert into openclaw.conversation_message (

@@ -34,6 +34,8 @@ static const struct meaning meanings[] = {
     {"OC008", ERR_INBOX_FULL, ""},
     {"OC009", ERR_PRECONDITION_FAILED, ""},
     {"OC010", ERR_RATE_LIMITED, ""},
+    {"OC011", ERR_UNKNOWN_RECIPIENT, ""},
+    {"OC012", ERR_ALREADY_EXISTS, ""},
 
     /* another try may succeed at once */
     {"40001", ERR_SERIALIZATION, ""},

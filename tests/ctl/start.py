@@ -121,7 +121,7 @@ def chat(stage):
     tap.equal(int(acts), 1, "and on record")
     refused(stage, (
         (["chat", "delete", "c1"], 66, "chat list"),
-        (["chat", "send", "nobody", "x"], 66, "nobody"),
+        (["chat", "send", "nobody", "x"], 67, "there is no such agent"),
         (["chat", "send", "bob", ""], 64, "message"),
         (["chat", "send", "bob", "x", "--conversation", "a b"], 64, "conversationId"),
         (["chat", "list", "--from", "nobody"], 66, "nobody"),

@@ -288,6 +288,48 @@ class Contract:
 SCOPES = ("send", "inbox", "workflows:read", "workflows:write", "agents:write", "operator", "metrics")
 
 
+# What is just over a limit: refused by the document, and by the gateway.
+OVER = {
+    "chat": [
+        {"workspaceId": "w" * 257}, {"userId": "u" * 257}, {"conversationId": ""}, {"conversationId": "c" * 129},
+        {"agentId": ""}, {"agentId": "a" * 65}, {"message": ""}, {"ttlMs": 0}, {"ttlMs": 365 * 86400000 + 1},
+        {"conversationHistory": [{"role": "user", "content": "x"}] * 101},
+    ],
+    "createAgent": [
+        {"allowFrom": ["a"] * 1001}, {"allowFrom": [""]}, {"allowFrom": ["a" * 65]}, {"inboxLimit": 0},
+        {"inboxLimit": 100000001}, {"agentId": ""}, {"agentId": "a" * 65}, {"name": ""}, {"name": "n" * 201},
+        {"heartbeat": {"enabled": True, "checklist": [""]}},
+    ],
+    "provisionAgent": [{"allowFrom": ["a"] * 1001}, {"inboxLimit": 0}, {"agentId": "a" * 65}],
+    "changeAgent": [{"allowFrom": ["a"] * 1001}, {"allowFrom": ["a" * 65]}, {"inboxLimit": 0}],
+}
+
+
+def limits(stack, contract, operations):
+    by_name = {operation.get("operationId"): (path, method, operation) for path, method, operation in operations}
+
+    def over(name, body, what):
+        path, method, operation = by_name[name]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        tap.ok(contract.errors(schema, body), f"{name}: {what} is over a limit of the document")
+        answer = stack.http.send(
+            method.upper(), path.replace("{id}", "alice"), json.dumps(body).encode(),
+            {"Content-Type": "application/json"}, token=stack.root,
+        )  # fmt: skip
+        tap.ok(answer.status in (400, 413), f"{name}: and of the gateway's", (answer.status, answer.body[:200]))
+
+    for name, members in OVER.items():
+        good = {} if name == "changeAgent" else {"agentId": "limit"}
+        if name == "chat":
+            good["message"] = "x"
+        schema = by_name[name][2]["requestBody"]["content"]["application/json"]["schema"]
+        tap.equal([str(e) for e in contract.errors(schema, good)], [], f"{name}: within all limits")
+        for member in members:
+            over(name, {**good, **member}, json.dumps(member)[:50])
+    over("sendMessages", [], "[]")
+    over("sendMessages", [{"to": "alice", "content": 1}] * 1001, "1001 messages")
+
+
 def scopes(stack, operations):
     """Each scope that the document says is enough is, and every other is not. The bodies are no bodies: what
     is allowed comes to nothing."""
@@ -339,6 +381,7 @@ def main():
         for operation in operations:
             contract.documented(*operation)
         scopes(stack, operations)
+        limits(stack, contract, operations)
         sweeper = subprocess.Popen(
             [os.path.join(BUILD, "openclaw-gateway-sweeper")], env=http.environment,
             stderr=subprocess.DEVNULL,

@@ -276,9 +276,9 @@ def pausing(gateway, http, root, alice, dora):
 
 
 def chatting(gateway, http, alice, root, dora):
-    def say(text, key, conversation="c-1", **more):
+    def say(text, key=None, conversation="c-1", **more):
         body = {"conversationId": conversation, "agentId": "dora", "workspaceId": "w", "message": text, **more}
-        return http.post("/chat", body, {"Idempotency-Key": key, **TRACED}, token=alice)
+        return http.post("/chat", body, {**TRACED, **({"Idempotency-Key": key} if key else {})}, token=alice)
 
     def reply(message):
         return {"response": f"You said {message['content']}", "tokensUsed": 12}
@@ -331,10 +331,16 @@ def chatting(gateway, http, alice, root, dora):
         body = http.post("/chat", {"agentId": "dora", "message": "x"}, {"Idempotency-Key": "c9"}, token=alice).json()
         tap.equal((body["response"], body["tokensUsed"], body["conversationId"]), ("plain x", None, "c9"),
                   "an answer of text; a conversation of its own")
-    answer = say("to nobody", None, agentId="nobody")
-    tap.equal(code_of(answer), (404, "NOT_FOUND"), "an agent that there is not")
-    answer = say("hello", None, agentId="emil")
-    tap.equal(code_of(answer), (422, "IDEMPOTENCY_CONFLICT"), "a conversation is held with one agent")
+    nobody = say("to nobody", agentId="nobody", conversation="c-n")
+    tap.equal(code_of(nobody), (404, "UNKNOWN_RECIPIENT"), "an agent that there is not, as POST /messages has it")
+    gateway.execute("update openclaw.agent set allow_from = '{root}' where agent_id = 'emil'")
+    blocked = say("to emil", agentId="emil", conversation="c-e")
+    same = [{k: v.replace("emil", "nobody").replace(a.json()["workflowUuid"], "w") for k, v in a.json().items()
+             if isinstance(v, str) and k != "instance"} for a in (nobody, blocked)]  # fmt: skip
+    tap.equal(same[1], same[0], "one that takes no messages from this sender looks the same")
+    gateway.execute("update openclaw.agent set allow_from = null where agent_id = 'emil'")
+    answer = say("hello", agentId="emil")
+    tap.equal(code_of(answer), (409, "ALREADY_EXISTS"), "a conversation is held with one agent")
     for bad in ({"message": ""}, {"message": 1}, {"agentId": "a b"}, {"conversationId": "a b"}, {"userId": 7},
                 {"conversationHistory": [1]}, {"ttlMs": 0}):  # fmt: skip
         answer = http.post("/chat", {"agentId": "dora", "message": "m", "conversationId": "b", **bad}, token=alice)

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 
-#define OPERANDS_MAX 4
+#define OPERANDS_MAX 1024 /* an acknowledgement has many */
 
 enum flag {
     FLAG_JSON,
@@ -53,6 +53,9 @@ enum flag {
     FLAG_ALL,
     FLAG_TOKEN,
     FLAG_CONVERSATION,
+    FLAG_LEASE,
+    FLAG_RESULT,
+    FLAG_DEAD,
     FLAG__MAX
 };
 #define TAKES(flag) (UINT64_C(1) << (flag))

@@ -66,6 +66,11 @@ enum error ctl_dead_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_redrive(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_dead_purge(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_message_batch(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_inbox_pull(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_inbox_ack(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_inbox_nack(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_inbox_extend(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_inbox_stats(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_session_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_queue_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
@@ -103,6 +108,15 @@ void ctl_call_audit(struct db_call *call, struct arena *arena, const char *act,
 /* ---- message.c ---------------------------------------------------------------------------------
  */
 
+/* The standard input; TOO_LARGE over `max` bytes. */
+enum error ctl_read_stdin(struct ctl *ctl, size_t max, struct text *ret_text,
+                          struct failure *failure) MUST_CHECK;
+/* --from, which must be there, or CTL_SENDER. */
+enum error ctl_from(struct ctl *ctl, const char **ret_from, struct failure *failure) MUST_CHECK;
+/* Commits messages, and that this program sent them, together; receipts are the batch's then. */
+struct message_batch;
+enum error ctl_message_accept(struct ctl *ctl, struct message_batch *batch, const char *subject,
+                              struct failure *failure) MUST_CHECK;
 /* An operand that is text, or (-) the standard input; MAX_MESSAGE_SIZE bytes at most. */
 enum error ctl_read_text(struct ctl *ctl, const char *operand, struct text *ret_text,
                          struct failure *failure) MUST_CHECK;

@@ -31,20 +31,47 @@
 /* ---- send ---------------------------------------------------------------------------------------
  */
 
-static enum error read_stdin(struct ctl *ctl, struct text *ret_text, struct failure *failure)
+enum error ctl_read_stdin(struct ctl *ctl, size_t max, struct text *ret_text,
+                          struct failure *failure)
 {
-    size_t limit = (size_t)ctl->options.max_message_size + 1;
-    char *data = arena_alloc(ctl->arena, limit + 1);
-    size_t len = fread(data, 1, limit, stdin);
+    struct text text = {NULL, 0};
+    size_t size = 65536;
+    char *data = arena_alloc(ctl->arena, size);
 
+    while (text.len <= max) {
+        size_t got = fread(data + text.len, 1, size - text.len, stdin);
+        text.len += got;
+        if (got == 0)
+            break;
+        if (text.len == size) {
+            char *larger = arena_alloc(ctl->arena, 2 * size);
+            memcpy(larger, data, size);
+            data = larger;
+            size *= 2;
+        }
+    }
     if (ferror(stdin))
         return failure_set(failure, ERR_IO, "cannot read the standard input: %s", strerror(errno));
-    if (len == limit)
-        return failure_set(failure, ERR_TOO_LARGE,
-                           "the message has more than MAX_MESSAGE_SIZE, %lld bytes",
-                           (long long)ctl->options.max_message_size);
-    *ret_text = (struct text){data, len};
+    if (text.len > max)
+        return failure_set(failure, ERR_TOO_LARGE, "the standard input has more than %zu bytes",
+                           max);
+    text.data = data;
+    *ret_text = text;
     return OK;
+}
+
+enum error ctl_from(struct ctl *ctl, const char **ret_from, struct failure *failure)
+{
+    const char *from = ctl_flag(ctl, FLAG_FROM);
+
+    *ret_from = CTL_SENDER;
+    if (!from || text_is(text_of(from), CTL_SENDER))
+        return OK;
+    *ret_from = from;
+    if (!text_is_agent_id(text_of(from)))
+        return failure_set(failure, ERR_INVALID_ID,
+                           "--from is the name of an agent or another principal");
+    return ctl_principal_must_exist(ctl, from, failure);
 }
 
 enum error ctl_read_text(struct ctl *ctl, const char *operand, struct text *ret_text,
@@ -53,7 +80,8 @@ enum error ctl_read_text(struct ctl *ctl, const char *operand, struct text *ret_
     struct text text = text_of(operand);
     enum error error;
 
-    if (text_is(text, "-") && (error = read_stdin(ctl, &text, failure)) != OK)
+    if (text_is(text, "-") &&
+        (error = ctl_read_stdin(ctl, (size_t)ctl->options.max_message_size, &text, failure)) != OK)
         return error;
     if (!utf8_valid(text))
         return failure_set(failure, ERR_INVALID_ENCODING, "the message is no UTF-8 text");
@@ -90,7 +118,7 @@ static enum error read_content(struct ctl *ctl, struct document **ret_content,
 static enum error read_request(struct ctl *ctl, struct message_request *request,
                                struct principal *principal, struct failure *failure)
 {
-    const char *from = ctl_flag(ctl, FLAG_FROM) ? ctl_flag(ctl, FLAG_FROM) : CTL_SENDER;
+    const char *from;
     const char *priority = ctl_flag(ctl, FLAG_PRIORITY);
     enum error error;
 
@@ -103,20 +131,14 @@ static enum error read_request(struct ctl *ctl, struct message_request *request,
         return error;
     if (priority && text_int64(text_of(priority), 0, 9, &request->priority) != OK)
         return failure_set(failure, ERR_INVALID_REQUEST, "--priority is a number from 0 to 9");
-    if (!text_is_agent_id(text_of(from)))
-        return failure_set(failure, ERR_INVALID_ID,
-                           "--from is the name of an agent or another "
-                           "principal");
-    if (ctl_flag(ctl, FLAG_FROM) && strcmp(from, CTL_SENDER) != 0 &&
-        (error = ctl_principal_must_exist(ctl, from, failure)) != OK)
+    if ((error = ctl_from(ctl, &from, failure)) != OK)
         return error;
     snprintf(principal->id, sizeof(principal->id), "%s", from);
     return read_content(ctl, &request->content, failure);
 }
 
-/* Commits the message, and that it was sent by this program, together. */
-static enum error accept(struct ctl *ctl, struct message_batch *batch, const struct principal *from,
-                         struct failure *failure)
+enum error ctl_message_accept(struct ctl *ctl, struct message_batch *batch, const char *subject,
+                              struct failure *failure)
 {
     struct db_call send, audit;
     struct db_rows *rows;
@@ -128,8 +150,7 @@ static enum error accept(struct ctl *ctl, struct message_batch *batch, const str
         struct db_tx *tx = db_tx_begin(ctl->db, ctl->arena);
         rows = NULL;
         db_tx_call(tx, &send, &rows);
-        ctl_call_audit(&audit, ctl->arena, "message.send",
-                       arena_printf(ctl->arena, "%s to %s", from->id, ctl_operand(ctl, 0)));
+        ctl_call_audit(&audit, ctl->arena, "message.send", subject);
         db_tx_call(tx, &audit, NULL);
         error = db_tx_commit(tx, failure);
     } while (error == ERR_IN_DOUBT);
@@ -182,7 +203,9 @@ enum error ctl_message_send(struct ctl *ctl, struct failure *failure)
     engine_init(&engine, &ctl->options, workflow_definitions, EXECUTOR_CTL);
     batch = message_batch_new(ctl->arena, &engine);
     size_t index = message_batch_add(batch, &principal, &request);
-    if ((error = accept(ctl, batch, &principal, failure)) != OK)
+    if ((error = ctl_message_accept(
+             ctl, batch, arena_printf(ctl->arena, "%s to %s", principal.id, ctl_operand(ctl, 0)),
+             failure)) != OK)
         return error;
     receipt = *message_batch_receipt(batch, index);
     if (receipt.error != OK) {

@@ -85,15 +85,6 @@ static void print_state(const struct ctl *ctl, const struct run *run)
     ctl_print_object(ctl, answer);
 }
 
-/* Who starts it: --from, or nobody in particular. */
-static enum error read_from(struct ctl *ctl, const char **ret_from, struct failure *failure)
-{
-    const char *from = ctl_flag(ctl, FLAG_FROM);
-
-    *ret_from = from ? from : CTL_SENDER;
-    return from ? ctl_principal_must_exist(ctl, from, failure) : OK;
-}
-
 /* `definition` NULL: the one that operand 0 names. */
 static enum error prepare(struct ctl *ctl, const struct engine *engine,
                           const struct workflow_definition *definition, struct document *input,
@@ -106,7 +97,7 @@ static enum error prepare(struct ctl *ctl, const struct engine *engine,
 
     *ret_run = (struct run){.state.finished = false};
     if ((error = ctl_duration(ctl, FLAG_WAIT, wait_ms, &ret_run->wait_ms, failure)) != OK ||
-        (error = read_from(ctl, &request.principal, failure)) != OK)
+        (error = ctl_from(ctl, &request.principal, failure)) != OK)
         return error;
     return definition ? start_prepare_definition(ctl->arena, definition, &request, failure,
                                                  &ret_run->start)
@@ -248,7 +239,7 @@ enum error ctl_chat_list(struct ctl *ctl, struct failure *failure)
     enum error error;
 
     if ((error = ctl_limit(ctl, &limit, failure)) != OK ||
-        (error = read_from(ctl, &from, failure)) != OK)
+        (error = ctl_from(ctl, &from, failure)) != OK)
         return error;
     db_call_init(&call, ctl->arena, STATEMENT_CONVERSATION_LIST);
     db_add_string(&call, from);
@@ -286,7 +277,7 @@ enum error ctl_chat_show(struct ctl *ctl, struct failure *failure)
     struct db_rows *found;
     enum error error;
 
-    if ((error = read_from(ctl, &from, failure)) != OK)
+    if ((error = ctl_from(ctl, &from, failure)) != OK)
         return error;
     call_conversation(ctl, &get, STATEMENT_CONVERSATION_GET, from);
     if ((error = db_run(ctl->db, &get, failure, &found)) != OK)
@@ -305,7 +296,7 @@ enum error ctl_chat_delete(struct ctl *ctl, struct failure *failure)
     struct db_call remove, audit;
     struct db_rows *removed = NULL;
     const char *from;
-    enum error error = read_from(ctl, &from, failure);
+    enum error error = ctl_from(ctl, &from, failure);
 
     if (error != OK)
         return error;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "gateway/member.h"
 
 enum error handler_run(struct http_context *context, const struct db_call *call,
                        struct db_rows **ret_rows)
@@ -25,38 +26,13 @@ struct document *handler_time(struct http_context *context, struct db_rows *rows
 enum error body_text(struct http_context *context, const struct document *object, const char *key,
                      struct text *ret_text)
 {
-    const struct document *value = document_get(object, key);
-
-    switch (document_kind(value)) {
-    case DOCUMENT_ABSENT:
-    case DOCUMENT_NULL:
-        *ret_text = TEXT_NONE;
-        return OK;
-    case DOCUMENT_STRING:
-        *ret_text = document_string(value);
-        return OK;
-    default:
-        return failure_set(&context->failure, ERR_INVALID_REQUEST, "%s must be a string", key);
-    }
+    return member_text(object, key, &context->failure, ret_text);
 }
 
 enum error body_int(struct http_context *context, const struct document *object, const char *key,
                     int64_t otherwise, int64_t *ret_value)
 {
-    const struct document *value = document_get(object, key);
-
-    switch (document_kind(value)) {
-    case DOCUMENT_ABSENT:
-    case DOCUMENT_NULL:
-        *ret_value = otherwise;
-        return OK;
-    case DOCUMENT_INT:
-        *ret_value = document_int(value, otherwise);
-        return OK;
-    default:
-        return failure_set(&context->failure, ERR_INVALID_REQUEST, "%s must be a whole number",
-                           key);
-    }
+    return member_int(object, key, otherwise, &context->failure, ret_value);
 }
 
 enum error idempotency_key(struct http_context *context, struct text id, struct text *ret_key)

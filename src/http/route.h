@@ -5,6 +5,7 @@
 #ifndef OPENCLAW_HTTP_ROUTE_H
 #define OPENCLAW_HTTP_ROUTE_H
 
+#include "gateway/message_list.h"
 #include "http/server.h"
 
 /* Writes context->response and returns OK, or returns an error with context->failure filled, which
@@ -18,7 +19,7 @@ enum route_body {
     BODY_BATCH /* application/json or application/x-ndjson, at most HTTP_BATCH_BODY_MAX; the handler
                   parses */
 };
-#define HTTP_BATCH_BODY_MAX 8388608
+#define HTTP_BATCH_BODY_MAX MESSAGE_LIST_BYTES_MAX
 
 enum route_access {
     ACCESS_PUBLIC,
@@ -34,7 +35,7 @@ struct http_route {
     unsigned scopes; /* of enum scope, any of them is enough; operator may all; 0: any principal */
     enum route_body body;
     const char *members; /* of the body, separated by spaces; NULL: the handler knows them */
-    const char *query; /* the parameters it knows, separated by spaces, or NULL */
+    const char *query;   /* the parameters it knows, separated by spaces, or NULL */
     http_handler *handler;
 };
 

@@ -58,8 +58,8 @@ BROKEN = (
     ),
     (
         "careless.sql",
-        "no heed of limits, delays, expiry and order",
-        (("limit",), ("delay",), ("expiry",), ("order",)),
+        "no heed of limits, delays, expiry, order and attempts",
+        (("limit",), ("delay",), ("expiry",), ("order",), ("bounds",)),
         ["stop session of a receiver", "pause PgBouncer"],
         0.01,
     ),
@@ -165,6 +165,10 @@ def run_whole(tap, stack, given, directory, tokens):
     if len(schedule) >= len(KINDS):
         tap.equal(sorted(set(KINDS) - kinds), [], f"and each of {len(KINDS)} kinds")
     tap.ok(world.checker.expired, "messages have expired")
+    poison = {seq: world.checker.inbox[seq]["state"] for seq in world.poisoned.poison}
+    diagnose(f"{len(poison)} messages ended each connection that they came to")
+    tap.ok("dead" in poison.values(), "what ends every connection becomes a dead letter", poison)
+    tap.ok(set(poison.values()) <= {"dead", "expired"}, "and nothing else", poison)
     told = {event["event"] for event in world.events}
     tap.ok({"refused", "full"} <= told, "senders were told that an inbox is full, some went on", told)
     connections = world.connections

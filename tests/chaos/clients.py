@@ -275,6 +275,7 @@ class ScriptStarter(ChaosClient):
 class Receiver(ChaosClient):
     """Remembers deliveries and what it is going to do with each, and when."""
 
+    poison = None  # what ends its connection
     lossy = False  # a delivery may have been written to a connection that nobody read
 
     def __init__(self, world, inbox, name=None, strict=False, slow=False):
@@ -460,6 +461,38 @@ class WsReceiver(Receiver):
                 self.plan(act, delivery, 0.1)
             elif act == "ack":
                 raise AssertionError(f"ack of {delivery}: {error}")
+
+
+class PoisonedReceiver(WsReceiver):
+    """Some messages end its connection, each time that they come, as one does that crashes its agent."""
+
+    POISONS = 0.025
+
+    def __init__(self, world, inbox, **kind):
+        super().__init__(world, inbox, **kind)
+        self.poison = {}  # inboxSeq: the attempts that were seen
+        self.harmless = set()
+
+    def take(self, payload):
+        seq, delivery = payload["inboxSeq"], payload["deliveryId"]
+        super().take(payload)
+        if seq in self.harmless or not self.is_poison(seq):
+            self.harmless.add(seq)
+            return
+        self.poison[seq] = max(self.poison.get(seq, 0), payload["attempt"])
+        self.pending = [entry for entry in self.pending if entry[3] != delivery]
+        heapq.heapify(self.pending)
+        self.history.note("poisoned", delivery=delivery, seq=seq, attempt=payload["attempt"])
+        raise ConnectionError("poisoned")
+
+    def is_poison(self, seq):
+        if self.world.calm:
+            return False
+        return seq in self.poison or not self.poison or self.chance.random() < self.POISONS
+
+    @property
+    def most(self):
+        return max(self.poison.values(), default=0)
 
 
 class HttpReceiver(Receiver):

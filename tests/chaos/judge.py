@@ -12,6 +12,7 @@
         limit       a message that was refused, the inbox being full, is there; or more were in an inbox
                     than its limit
         delay       a message came before its delay had ended
+        bounds      a message was handed out more often than it may be
         expiry      a message was handed out after it had expired, or expired before its time
     latencies(), redelivery_times(), resume_times(), recovery_times()   what the histories tell of time
 """
@@ -77,7 +78,17 @@ class ChaosChecker(Checker):
         self.check_limit()
         self.check_delays()
         self.check_expiry()
+        self.check_attempts()
         return self.violations
+
+    def check_attempts(self):
+        """Also of what was settled in the end, or is gone."""
+        most = {}
+        for event in self._of("delivered"):
+            most[event["seq"]] = max(most.get(event["seq"], 0), event["attempt"])
+        for seq, attempt in most.items():
+            if seq in self.inbox and attempt > self.inbox[seq]["max_attempts"]:
+                self.broken("bounds", f"message {seq} came with attempt {attempt}")
 
     def check_ledger(self):
         rules = {"settled": "acked", "step": "once", "outcome": "once"}

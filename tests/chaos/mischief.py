@@ -94,7 +94,12 @@ class Mischief:
     # ---- victims
 
     def clients(self, kind):
-        return [client for client in self.world.clients if isinstance(client, kind)]
+        """Those that have trouble enough with their own messages are spared."""
+        return [
+            client
+            for client in self.world.clients
+            if isinstance(client, kind) and getattr(client, "poison", None) is None
+        ]
 
     def client(self, kind, draw):
         clients = self.clients(kind)

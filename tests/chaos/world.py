@@ -13,7 +13,7 @@ import json
 import os
 import time
 
-from clients import HttpReceiver, HttpSender, ScriptStarter, WsReceiver, WsSender
+from clients import HttpReceiver, HttpSender, PoisonedReceiver, ScriptStarter, WsReceiver, WsSender
 from cluster import SqlError
 from history import History, load_all
 from judge import ChaosChecker
@@ -22,7 +22,7 @@ from stack import BUILD, SOURCE, wait
 from tap import diagnose
 from watch import Connections, RemoteSweeper, Steps
 
-INBOXES = {"bob": 6, "carol": 4, "dave": 1, "erin": 2, "frank": 3}  # how often each is written to
+INBOXES = {"bob": 6, "carol": 4, "dave": 1, "erin": 2, "frank": 3, "grace": 1}  # how often each is written to
 FULL_AT = 6  # of erin, who is slow
 SENDERS = {"http-1": HttpSender, "http-2": HttpSender, "ws-1": WsSender, "ws-2": WsSender}
 SETTINGS = {
@@ -84,6 +84,8 @@ class World:
             WsReceiver(self, "frank", name="frank-1"),
             WsReceiver(self, "frank", name="frank-2"),
         ]
+        self.poisoned = PoisonedReceiver(self, "grace", strict=True)
+        self.receivers.append(self.poisoned)
         stack.execute(f"update openclaw.agent set inbox_limit = {FULL_AT} where agent_id = 'erin'")
         self.senders = [kind(self, name, INBOXES) for name, kind in SENDERS.items()]
         self.starters = [ScriptStarter(self, "operator")] if has_test_workflows() else []
@@ -170,12 +172,15 @@ class World:
             client.join(patience)
         self.check_clients()
         least, since = None, time.monotonic()
+        enough = SETTINGS["MAX_ATTEMPTS"] + 1
         while True:
             left = int(self.stack.value(UNSETTLED))
             if left == 0:
                 break
-            if least is None or left < least:
-                least, since = left, time.monotonic()
+            # a message that ends each connection makes its way to its last attempt, and no further
+            way = (left, -min(self.poisoned.most, enough))
+            if least is None or way < least:
+                least, since = way, time.monotonic()
             if time.monotonic() - since > patience:
                 break
             self.check_clients()

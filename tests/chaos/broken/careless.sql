@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A gateway that is broken on purpose, and only in a test's database: it takes messages beyond an inbox's
--- limit, and hands them out before their delay has ended, after they have expired, and the least urgent first.
+-- limit, and hands them out before their delay has ended, after they have expired, the least urgent first, and
+-- for ever where they end their recipient's connection.
 do $$
 declare
   v_change record;
@@ -14,7 +15,8 @@ begin
         ('inbox_claim', 'and i.due_at <= v_now', ''),
         ('inbox_claim', 'and i.expires_at > v_now', ''),
         ('message_review', 'v_inbox.expires_at <= v_now', 'v_inbox.expires_at + 3000 <= v_now'),
-        ('inbox_claim', 'order by i.rank', 'order by i.priority desc, i.inbox_seq')
+        ('inbox_claim', 'order by i.rank', 'order by i.priority desc, i.inbox_seq'),
+        ('inbox_release', 'i.attempt >= i.max_attempts', 'false')
     ) as c (name, line, replacement)
   loop
     v_source := pg_get_functiondef(('openclaw.' || v_change.name)::regproc);

@@ -110,7 +110,7 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
 
     if (error != OK || pull->count > 0 || wait_s == 0)
         return error;
-    error = waiting_room_enter(room, &context->failure, &ignored);
+    error = waiting_room_enter(room, &context->principal, &context->failure, &ignored);
     if (error != OK)
         return error;
     while (error == OK && pull->count == 0 &&
@@ -118,7 +118,7 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
         mark = waiting_room_mark(room);
         error = claim(context, pull, max, lease_ms);
     }
-    waiting_room_leave(room);
+    waiting_room_leave(room, &context->principal);
     return error;
 }
 

@@ -95,13 +95,13 @@ enum error handler_run_workflow(struct http_context *context, const struct workf
     enum error error;
 
     if (wait_s > 0) {
-        error = waiting_room_enter(room, &context->failure, &mark);
+        error = waiting_room_enter(room, &context->principal, &context->failure, &mark);
         if (error != OK)
             return error;
     }
     error = start_and_wait(context, start, mark, wait_s, &state);
     if (wait_s > 0)
-        waiting_room_leave(room);
+        waiting_room_leave(room, &context->principal);
     if (error != OK)
         return error;
     handler_preference_applied(context, wait_s);

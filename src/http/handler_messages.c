@@ -32,7 +32,8 @@ static enum error send_and_wait(struct http_context *context, const struct princ
     enum error error;
 
     if (waits) {
-        error = waiting_room_enter(server->waiting_room, &context->failure, &mark);
+        error =
+            waiting_room_enter(server->waiting_room, &context->principal, &context->failure, &mark);
         if (error != OK)
             return error;
         message->waiter = server->engine.executor.id;
@@ -43,7 +44,7 @@ static enum error send_and_wait(struct http_context *context, const struct princ
         (void)waiting_room_message(server->waiting_room, request, mark, clock_ms() + wait_s * 1000,
                                    &receipt);
     if (waits)
-        waiting_room_leave(server->waiting_room);
+        waiting_room_leave(server->waiting_room, &context->principal);
     if (error != OK)
         return error;
     if (receipt.error != OK) {

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,8 +42,9 @@ struct waiting_room {
     struct waiter *first;
     struct watches watches;
     uint64_t last_number;
-    uint64_t rings; /* how often the bell was heard */
-    size_t places_left;
+    uint64_t rings;                   /* how often the bell was heard */
+    char (*places)[AGENT_ID_MAX + 1]; /* whose each is; "": free */
+    size_t place_count;
     bool look_now, closed;
     int wake[2]; /* a byte wakes the looking thread */
     struct bell bell;
@@ -60,7 +62,10 @@ struct waiting_room *waiting_room_new(struct http_server *server)
     }
     room->server = server;
     room->bell.fd = -1;
-    room->places_left = (size_t)(server->options->http_threads + 1) / 2;
+    room->place_count = (size_t)(server->options->http_threads + 1) / 2;
+    room->places = calloc(room->place_count, sizeof(*room->places));
+    if (room->places == NULL)
+        abort();
     pthread_mutex_init(&room->mutex, NULL);
     pthread_condattr_init(&room->monotonic);
     pthread_condattr_setclock(&room->monotonic, CLOCK_MONOTONIC);
@@ -340,28 +345,61 @@ void waiting_room_close(struct waiting_room *room)
 /* ---- those who wait ---------------------------------------------------------------------------
  */
 
-enum error waiting_room_enter(struct waiting_room *room, struct failure *failure,
-                              uint64_t *ret_mark)
+/* What one principal may have: the rest is there for the others. */
+static size_t share_of(size_t places)
 {
-    bool full;
+    return (places * 3 + 3) / 4;
+}
+
+/* Called with the mutex held. "": a place that is free; NULL: there is none. */
+static char *find_place(struct waiting_room *room, const char *whose, size_t *ret_count)
+{
+    char *found = NULL;
+
+    *ret_count = 0;
+    for (size_t i = 0; i < room->place_count; i++) {
+        if (strcmp(room->places[i], whose) != 0)
+            continue;
+        found = room->places[i];
+        ++*ret_count;
+    }
+    return found;
+}
+
+enum error waiting_room_enter(struct waiting_room *room, const struct principal *principal,
+                              struct failure *failure, uint64_t *ret_mark)
+{
+    size_t own, left;
+    char *place;
 
     pthread_mutex_lock(&room->mutex);
-    full = room->places_left == 0;
-    if (!full) {
-        room->places_left--;
+    (void)find_place(room, principal->id, &own);
+    place = find_place(room, "", &left);
+    if (place != NULL && own < share_of(room->place_count)) {
+        memcpy(place, principal->id, sizeof(*room->places));
         *ret_mark = room->rings;
     }
     pthread_mutex_unlock(&room->mutex);
-    if (full)
+    if (place == NULL)
         return failure_set(failure, ERR_OVERLOADED,
                            "too many requests are waiting; ask again without waiting, or later");
+    if (own >= share_of(room->place_count))
+        return failure_set(failure, ERR_OVERLOADED,
+                           "%zu requests of yours are waiting here; ask again without waiting, or "
+                           "when one of them is answered",
+                           own);
     return OK;
 }
 
-void waiting_room_leave(struct waiting_room *room)
+void waiting_room_leave(struct waiting_room *room, const struct principal *principal)
 {
+    size_t own;
+    char *place;
+
     pthread_mutex_lock(&room->mutex);
-    room->places_left++;
+    place = find_place(room, principal->id, &own);
+    if (place != NULL)
+        place[0] = '\0';
     pthread_mutex_unlock(&room->mutex);
 }
 

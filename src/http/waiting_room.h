@@ -21,11 +21,12 @@ void waiting_room_start(struct waiting_room *room);
 /* Every wait, present and future, ends at once, with the truth so far. */
 void waiting_room_close(struct waiting_room *room);
 
-/* A place, before anything is done that is to be waited for: at most half of the threads wait.
+/* A place, before anything is done that is to be waited for: at most half of the threads wait, and
+ * for one principal at most three quarters of these. Who gets one leaves it again.
  * *ret_mark is for waiting_room_message(). Errors: OVERLOADED. */
-enum error waiting_room_enter(struct waiting_room *room, struct failure *failure,
-                              uint64_t *ret_mark) MUST_CHECK;
-void waiting_room_leave(struct waiting_room *room);
+enum error waiting_room_enter(struct waiting_room *room, const struct principal *principal,
+                              struct failure *failure, uint64_t *ret_mark) MUST_CHECK;
+void waiting_room_leave(struct waiting_room *room, const struct principal *principal);
 
 /* Waits until the message of *receipt is settled, the time is up or whoever asked has gone;
  * *receipt is then the newest that is known. True: it is settled. `mark` is of before the message

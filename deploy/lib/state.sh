@@ -130,19 +130,30 @@ END
     . "$etc/secrets"
 }
 
-# choose_place: HOST and PORT are the user's, now or at the last start
+# choose_place: HOST, PORT and TLS_* are the user's, now or at the last start; TLS_PORT= is no TLS any more
 choose_place() {
     local saved_host='' saved_port='' saved_postgres saved_pooler saved_websocketd
+    local saved_tls_port='' saved_tls_certificate='' saved_tls_key=''
     if [ -s "$var/ports" ]; then
         . "$var/ports"
     fi
     HOST=${HOST:-${saved_host:-127.0.0.1}}
     PORT=${PORT:-${saved_port:-18789}}
+    TLS_PORT=${TLS_PORT-$saved_tls_port}
+    TLS_CERTIFICATE=${TLS_CERTIFICATE:-$saved_tls_certificate}
+    TLS_KEY=${TLS_KEY:-$saved_tls_key}
+    [ -z "$TLS_PORT" ] || { [ -r "$TLS_CERTIFICATE" ] && [ -r "$TLS_KEY" ]; } || {
+        current_log=''
+        fail "TLS_PORT needs TLS_CERTIFICATE and TLS_KEY, two files that can be read; TLS_PORT= is without TLS"
+    }
+    case $TLS_CERTIFICATE in '' | /*) ;; *) TLS_CERTIFICATE=$PWD/$TLS_CERTIFICATE ;; esac
+    case $TLS_KEY in '' | /*) ;; *) TLS_KEY=$PWD/$TLS_KEY ;; esac
 }
 
 # choose_ports: the three inner ones are chosen once; all are kept in $var/ports
 choose_ports() {
     local saved_host saved_port saved_postgres='' saved_pooler='' saved_websocketd=''
+    local saved_tls_port saved_tls_certificate saved_tls_key
     choose_place
     if ! is_running "$front" && port_in_use "$PORT"; then
         current_log=''
@@ -156,6 +167,8 @@ choose_ports() {
     choose_port websocketd_port "${WS_PORT-}" "$saved_websocketd" 18800 websocketd
     {
         printf 'saved_host=%q\nsaved_port=%q\n' "$HOST" "$PORT"
+        printf 'saved_tls_port=%q\nsaved_tls_certificate=%q\nsaved_tls_key=%q\n' \
+            "$TLS_PORT" "$TLS_CERTIFICATE" "$TLS_KEY"
         echo "saved_postgres=$postgres_port"
         echo "saved_pooler=$pooler_port"
         echo "saved_websocketd=$websocketd_port"

@@ -7,10 +7,13 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import sys
 import tempfile
 
+from cluster import free_tcp_port
+from front import make_certificate
 from stack import Stack, skip_without_stack, wait
 from tap import Tap
 
@@ -51,14 +54,32 @@ def all_pids(stack):
     return {name: (stack.pid(name), stack.supervisor(name)) for name in stack.SERVICES}
 
 
+PLACE = ("PORT", "TLS_PORT", "TLS_CERTIFICATE", "TLS_KEY")
+
+
 @contextlib.contextmanager
-def unsaid(stack, name):
-    """Without a variable that deploy/quickstart was told before."""
-    kept = stack._environment.pop(name)
+def told(stack, *unsaid, **said):
+    """With other variables for deploy/quickstart than before, and without some."""
+    kept = dict(stack._environment)
+    for name in unsaid:
+        del stack._environment[name]
+    stack._environment.update(said)
     try:
         yield
     finally:
-        stack._environment[name] = kept
+        stack._environment.clear()
+        stack._environment.update(kept)
+
+
+def speaks_tls(stack, certificate):
+    """Whether the TLS port answers with this certificate; False where nobody listens."""
+    context = ssl.create_default_context(cafile=certificate)
+    try:
+        with socket.create_connection(("127.0.0.1", int(stack._environment["TLS_PORT"])), 60) as raw:
+            with context.wrap_socket(raw, server_hostname="localhost"):
+                return True
+    except ConnectionRefusedError:
+        return False
 
 
 def check_environment_file(tap, stack):
@@ -114,7 +135,7 @@ def check_half(tap, stack):
         stack.stop_service(name)
     tap.equal(stack.quickstart("status").returncode, 1, "status: some of it runs")
     before = all_pids(stack)
-    with unsaid(stack, "PORT"):
+    with told(stack, *PLACE):
         result = stack.quickstart("start", "--no-install", "--no-demo")
     tap.equal(result.returncode, 0, "start completes it on the port of before, if no other is asked for")
     stack.start()
@@ -141,7 +162,7 @@ def check_taken_port(tap):
     )
 
 
-def check_stop(tap, stack):
+def check_stop(tap, stack, certificate):
     groups = [pid for pair in all_pids(stack).values() for pid in pair]
     with stack.connect("bob"):
         result = stack.quickstart("stop")
@@ -159,12 +180,24 @@ def check_stop(tap, stack):
     tap.equal(stack.quickstart("status").returncode, 3, "status: nothing runs")
     tap.equal(stack.quickstart("stop").returncode, 0, "stop twice is the same as once")
     tokens, url = dict(stack.tokens), stack.env["GATEWAY_URL"]
-    with unsaid(stack, "PORT"):
+    with told(stack, *PLACE):
         stack.start()
     tap.equal(stack.env["GATEWAY_URL"], url, "start after stop listens where it did")
+    tap.ok(speaks_tls(stack, certificate), "with TLS, too")
+    with told(stack, TLS_PORT=""):
+        result = stack.quickstart("start", "--no-install")
+        tap.ok(result.returncode != 0 and "TLS_PORT" in result.stderr, "and is stopped first to be without", result)
     tap.equal(stack.tokens, tokens, "start after stop finds its agents again")
     status, _, _ = stack.http("POST", "/messages", {"to": "bob", "content": "x"}, tokens["alice"])
     tap.equal(status, 200, "and their tokens are good")
+    stack.quickstart("stop")
+    with told(stack, TLS_PORT=""):
+        stack.start()
+    tap.ok(not speaks_tls(stack, certificate), "TLS_PORT= is without TLS")
+    with told(stack, *PLACE):
+        stack.quickstart("stop")
+        stack.start()
+    tap.ok(not speaks_tls(stack, certificate), "and stays so")
 
 
 def check_long_path(tap):
@@ -206,10 +239,13 @@ def check_unreachable(tap):
 
 
 def main():
-    skip_without_stack()
+    skip_without_stack("openssl")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tap = Tap()
-    stack = Stack(start=False)
+    keys = tempfile.TemporaryDirectory(prefix="ocgf-")
+    certificate, key = make_certificate(keys.name)
+    tls = {"TLS_PORT": str(free_tcp_port()), "TLS_CERTIFICATE": certificate, "TLS_KEY": key}
+    stack = Stack(environment=tls, start=False)
     tap.equal(stack.quickstart("status").returncode, 3, "status: nothing runs yet")
     tap.equal(stack.quickstart("--help").returncode, 0, "--help")
     tap.equal(stack.quickstart("nonsense").returncode, 64, "an unknown command is refused")
@@ -219,7 +255,7 @@ def main():
         check_roles(tap, stack)
         check_again(tap, stack)
         check_half(tap, stack)
-        check_stop(tap, stack)
+        check_stop(tap, stack, certificate)
     check_taken_port(tap)
     check_long_path(tap)
     check_unreachable(tap)

@@ -10,6 +10,7 @@ with wanted (name) as (
     ('openclaw.inbox_ready'), ('openclaw.inbox_leased'), ('openclaw.inbox_foreign'),
     ('openclaw.inbox_settled'), ('openclaw.inbox_dead'), ('openclaw.inbox_dead_message'),
     ('openclaw.executor_live'), ('openclaw.executor_ended'), ('openclaw.executor_watching'),
+    ('openclaw.executor_connected'),
     ('openclaw.agent_dbos'),
     ('dbos_system.idx_workflow_status_pending'), ('dbos_system.idx_workflow_status_delayed'),
     ('dbos_system.idx_workflow_status_deadline'), ('dbos_system.idx_workflow_status_in_flight_v2'),

@@ -201,6 +201,12 @@ def executor_register(db):
 
 
 @row
+def presence_list(db):
+    db.register("x1")
+    return lambda: db.call("presence_list", suspect_ms=60000, limit=10, watcher="x1", viewer=None, sends=True)
+
+
+@row
 def executor_reap(db):
     running(db, "alice:w1")
     return lambda: db.call("executor_reap", executors=["x1"])

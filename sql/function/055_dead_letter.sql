@@ -10,7 +10,8 @@
 --   redriven   by this call, or by an earlier one with the same p_fork
 --   live       it is no dead letter any more: it is on its way
 --   full       its inbox has no room
---   unknown    there is no such dead letter, or none that the caller may see
+--   unknown    there is no such dead letter, or none that the caller may see, or may send any more:
+--              a sender that the recipient takes nothing from
 --
 -- Called twice with the same ids it does once what it does.
 -- Locks: the advisory locks of inboxes and inbox_bound, as inbox_room says; workflow_status
@@ -61,6 +62,12 @@ begin
     where p_all
       or i.agent_id = p_recipient
       or i.sender = p_sender
+      and not exists (
+        select
+        from openclaw.agent a
+        where a.agent_id = i.agent_id
+          and p_sender <> all (a.allow_from)
+      )
     order by i.message_uuid, i.inbox_seq desc
   ) c;
 
@@ -249,7 +256,17 @@ begin
       and d.state in ('ready', 'leased', 'dead')
     where n.message_uuid = g.message
       and starts_with(n.destination_uuid, 'agent:')
-      and (p_all or d.agent_id = p_recipient or d.sender = p_sender)
+      and (
+        p_all
+        or d.agent_id = p_recipient
+        or d.sender = p_sender
+        and not exists (
+          select
+          from openclaw.agent a
+          where a.agent_id = d.agent_id
+            and p_sender <> all (a.allow_from)
+        )
+      )
     order by d.inbox_seq desc
     limit 1
   ) i on true

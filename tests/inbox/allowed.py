@@ -60,6 +60,24 @@ def setting(stage):
     )
 
 
+def redriven(stage):
+    """A dead letter of a sender that is not on the list any more is not sent once more by it."""
+    dead = stage.lead_to_death("carol", "bob", "gone")
+    stage.ctl("agent", "set", "bob", "--allow", "alice,root")
+    tap.equal(codes(stage.redrive(dead, "carol")), (404, "NOT_FOUND"), "HTTP: its sender redrives it no more")
+    with stage.connect("carol") as carol:
+        answer = carol.call("inbox.redrive", {"ids": [dead]})
+        tap.equal((answer["redriven"], answer["unknown"]), ([], [dead]), "nor over WebSocket")
+    tap.equal(stage.inbox(dead)["state"], "dead", "it stays dead")
+    tap.equal(stage.redrive(dead, "bob").json()["redriven"], True, "its recipient may")
+    [delivery] = stage.pull("bob")
+    stage.nack("bob", delivery, requeue=False)
+    tap.equal(stage.redrive(dead, "root").json()["redriven"], True, "and an operator")
+    stage.ack("bob", *stage.pull("bob"))
+    stage.ctl("agent", "set", "bob", "--allow", "*")
+    stage.sql("delete from dbos_system.notifications; delete from openclaw.audit where act = 'agent.set'")
+
+
 def enforced(stage):
     """At every door, before anything is written."""
     before = stage.value("select count(*) from dbos_system.workflow_status")
@@ -151,6 +169,7 @@ def paused(stage):
 
 
 with Stage() as stage:
+    redriven(stage)
     setting(stage)
     enforced(stage)
     full(stage)

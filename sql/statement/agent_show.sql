@@ -37,7 +37,8 @@ select
     where i.agent_id = a.agent_id
       and i.state = 'dead'
   ),
-  a.inbox_limit, a.created_at, a.updated_at
+  a.inbox_limit, a.created_at, a.updated_at, a.user_id, a.session_key, a.heartbeat::text,
+  (a.configuration - 'dbos')::text
 from openclaw.agent a
 join openclaw.principal p on p.principal_id = a.agent_id
 where a.agent_id = $1

@@ -7,6 +7,7 @@
 
 #include "ctl/ctl.h"
 #include "durable/engine.h"
+#include "workflow/agent_rules.h"
 #include "workflow/registry.h"
 
 #define NAME_MAX_BYTES 200
@@ -40,7 +41,56 @@ struct wanted {
     struct text allowed[AGENT_ALLOW_MAX];
     size_t allowed_count;
     bool everybody;
+    struct document *settings; /* further ones, as a PATCH has them */
 };
+
+/* Flags that are settings. An empty text clears one, as null clears one that is JSON. */
+static const struct {
+    enum flag flag;
+    const char *member;
+    bool is_json;
+} setting_flags[] = {
+    {FLAG_PERSONA, "persona", false},
+    {FLAG_MODEL, "model", false},
+    {FLAG_USER_ID, "userId", false},
+    {FLAG_SESSION_KEY, "sessionKey", false},
+    {FLAG_INBOX_LIMIT, "inboxLimit", true},
+    {FLAG_HEARTBEAT, "heartbeat", true},
+    {FLAG_CONFIGURATION, "configuration", true},
+};
+
+static enum error read_settings(struct ctl *ctl, struct wanted *wanted, struct failure *failure)
+{
+    wanted->settings = document_object(ctl->arena);
+    for (size_t i = 0; i < sizeof(setting_flags) / sizeof(setting_flags[0]); i++) {
+        const char *given = ctl_flag(ctl, setting_flags[i].flag);
+        struct document *value;
+        struct text text;
+        enum error error;
+
+        if (!given)
+            continue;
+        if (setting_flags[i].is_json) {
+            if ((error = ctl_read_json(ctl, given, &value, failure)) != OK)
+                return error;
+        } else {
+            if ((error = ctl_read_text(ctl, given, &text, failure)) != OK)
+                return error;
+            value = text.len > 0 ? document_from_text(ctl->arena, text) : document_null(ctl->arena);
+        }
+        document_put(wanted->settings, setting_flags[i].member, value);
+    }
+    return agent_settings_check(wanted->settings, text_of(ctl_operand(ctl, 0)), NULL, failure);
+}
+
+static void call_settings(const struct ctl *ctl, struct db_call *call, const struct wanted *wanted)
+{
+    db_call_init(call, ctl->arena, STATEMENT_AGENT_CHANGE);
+    db_add_string(call, ctl_who(ctl->arena));
+    db_add_string(call, ctl_operand(ctl, 0));
+    db_add_text(call, document_text(ctl->arena, wanted->settings));
+    db_add_null(call); /* whatever version it has */
+}
 
 /* "*" is everybody, which is no list; "-" nobody, which is an empty one. */
 static enum error parse_allow(const char *list, struct wanted *wanted, struct failure *failure)
@@ -63,7 +113,7 @@ static enum error parse_allow(const char *list, struct wanted *wanted, struct fa
     return OK;
 }
 
-static enum error read_wanted(const struct ctl *ctl, struct wanted *wanted, struct failure *failure)
+static enum error read_wanted(struct ctl *ctl, struct wanted *wanted, struct failure *failure)
 {
     wanted->name = ctl_flag(ctl, FLAG_NAME);
     wanted->allow = ctl_flag(ctl, FLAG_ALLOW);
@@ -78,7 +128,8 @@ static enum error read_wanted(const struct ctl *ctl, struct wanted *wanted, stru
                            "--dbos-queue and --no-dbos exclude each other");
     if (wanted->name && strlen(wanted->name) > NAME_MAX_BYTES)
         return failure_set(failure, ERR_TOO_LARGE, "--name: at most %d bytes", NAME_MAX_BYTES);
-    return wanted->allow ? parse_allow(wanted->allow, wanted, failure) : OK;
+    enum error error = wanted->allow ? parse_allow(wanted->allow, wanted, failure) : OK;
+    return error == OK ? read_settings(ctl, wanted, failure) : error;
 }
 
 static void call_set(const struct ctl *ctl, struct db_call *call, const char *agent,
@@ -115,7 +166,7 @@ enum error ctl_agent_add(struct ctl *ctl, struct failure *failure)
     const char *name = ctl_operand(ctl, 0);
     struct wanted *wanted = arena_alloc(ctl->arena, sizeof(*wanted));
     struct scopes scopes;
-    struct db_call add, set, bridge, limit, *calls[4];
+    struct db_call add, set, settings, bridge, limit, *calls[5];
     struct token_request request = {.principal = name, .act = "agent.add", .calls = calls};
     enum error error;
 
@@ -134,6 +185,10 @@ enum error ctl_agent_add(struct ctl *ctl, struct failure *failure)
     if (wanted->name || wanted->allow) {
         call_set(ctl, &set, name, wanted, NULL);
         calls[request.call_count++] = &set;
+    }
+    if (document_count(wanted->settings) > 0) {
+        call_settings(ctl, &settings, wanted);
+        calls[request.call_count++] = &settings;
     }
     if (wanted->queue) {
         call_bridge(ctl, &bridge, name);
@@ -157,7 +212,7 @@ static enum error change(struct ctl *ctl, const struct wanted *wanted, const cha
     const char *agent = ctl_operand(ctl, 0);
     struct db_tx *tx = db_tx_begin(ctl->db, ctl->arena);
     struct db_rows *changed = NULL, *bridged = NULL;
-    struct db_call set, bridge;
+    struct db_call set, settings, bridge;
     struct engine engine;
     size_t count;
     enum error error;
@@ -166,6 +221,10 @@ static enum error change(struct ctl *ctl, const struct wanted *wanted, const cha
         return error;
     call_set(ctl, &set, agent, wanted, status);
     db_tx_call(tx, &set, &changed);
+    if (document_count(wanted->settings) > 0) {
+        call_settings(ctl, &settings, wanted);
+        db_tx_call(tx, &settings, NULL);
+    }
     if (wanted->queue || wanted->unbridge) {
         call_bridge(ctl, &bridge, agent);
         db_tx_call(tx, &bridge, &bridged);
@@ -189,10 +248,12 @@ enum error ctl_agent_set(struct ctl *ctl, struct failure *failure)
 
     if (error != OK)
         return error;
-    if (!wanted->name && !wanted->allow && !wanted->queue && !wanted->unbridge)
-        return failure_set(failure, ERR_INVALID_REQUEST,
-                           "nothing to set; give --name, --allow, --dbos-queue with "
-                           "--dbos-workflow, or --no-dbos");
+    if (!wanted->name && !wanted->allow && !wanted->queue && !wanted->unbridge &&
+        document_count(wanted->settings) == 0)
+        return failure_set(
+            failure, ERR_INVALID_REQUEST,
+            "nothing to set; give --name, --allow, --persona or another setting, --dbos-queue with "
+            "--dbos-workflow, or --no-dbos");
     return change(ctl, wanted, NULL, failure);
 }
 
@@ -259,7 +320,9 @@ enum error ctl_agent_show(struct ctl *ctl, struct failure *failure)
         {"subscribers", NULL, FIELD_INT},   {"tokens", NULL, FIELD_INT},
         {"ready", NULL, FIELD_INT},         {"inFlight", NULL, FIELD_INT},
         {"dead", NULL, FIELD_INT},          {"inboxLimit", NULL, FIELD_INT},
-        {"createdAt", NULL, FIELD_TIME},    {"updatedAt", NULL, FIELD_TIME}};
+        {"createdAt", NULL, FIELD_TIME},    {"updatedAt", NULL, FIELD_TIME},
+        {"userId", NULL, FIELD_TEXT},       {"sessionKey", NULL, FIELD_TEXT},
+        {"heartbeat", NULL, FIELD_JSON},    {"configuration", NULL, FIELD_JSON}};
     struct document *agent;
     struct db_call call;
     struct db_rows *rows;

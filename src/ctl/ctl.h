@@ -57,6 +57,7 @@ enum error ctl_token_add(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_token_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_token_rotate(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_token_revoke(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_token_ticket(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_audit_list(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_message_send(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_message_show(struct ctl *ctl, struct failure *failure) MUST_CHECK;

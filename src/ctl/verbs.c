@@ -10,7 +10,9 @@
 #define WATCHED (TAKES(FLAG_WATCH) | TAKES(FLAG_INTERVAL))
 #define AGENT_FLAGS                                                                                \
     (TAKES(FLAG_NAME) | TAKES(FLAG_ALLOW) | TAKES(FLAG_DBOS_QUEUE) | TAKES(FLAG_DBOS_WORKFLOW) |   \
-     TAKES(FLAG_APPLICATION))
+     TAKES(FLAG_APPLICATION) | TAKES(FLAG_PERSONA) | TAKES(FLAG_MODEL) | TAKES(FLAG_USER_ID) |     \
+     TAKES(FLAG_SESSION_KEY) | TAKES(FLAG_INBOX_LIMIT) | TAKES(FLAG_HEARTBEAT) |                   \
+     TAKES(FLAG_CONFIGURATION))
 #define MANY                                                                                       \
     (TAKES(FLAG_INBOX) | TAKES(FLAG_FROM) | TAKES(FLAG_REASON) | TAKES(FLAG_SINCE) |               \
      TAKES(FLAG_OLDER_THAN) | TAKES(FLAG_ALL) | TAKES(FLAG_LIMIT) | TAKES(FLAG_DRY_RUN))
@@ -119,6 +121,13 @@ static const struct verb verbs[] = {
      TAKES(FLAG_TOKEN),
      "end all its tokens, within 5 s; open WebSockets end within a minute",
      ctl_token_revoke},
+    {{"token", "ticket"},
+     " PRINCIPAL",
+     1,
+     1,
+     TAKES(FLAG_TOKEN) | TAKES(FLAG_SCOPES),
+     "a ticket for one WebSocket in its name, printed once; it lives 30 s",
+     ctl_token_ticket},
     {{"agent", "rotate"},
      " NAME",
      1,

@@ -104,6 +104,25 @@ void principal_used_call(struct db_call *call, struct arena *arena, const char *
     db_add_string(call, credential_id);
 }
 
+void principal_ticket_call(struct db_call *call, struct arena *arena, struct text credential_id,
+                           unsigned granted, char *ticket)
+{
+    char hash[TOKEN_HASH_SIZE];
+    struct text *names;
+    size_t count;
+
+    token_new(ticket);
+    memcpy(ticket, "oct_", 4); /* so that nobody takes it for a token */
+    token_hash(text_of(ticket), hash);
+    names = scope_names(arena, granted, &count);
+    db_call_init(call, arena, STATEMENT_TICKET_ADD);
+    db_add_text(call, credential_id);
+    db_add_string(call, hash);
+    db_add_texts(call, names, count);
+    db_add_int(call, TICKET_LIFE_MS);
+    db_add_int(call, TICKETS_MAX);
+}
+
 void principal_redeem_call(struct db_call *call, struct arena *arena, struct text ticket,
                            const char *executor_id)
 {

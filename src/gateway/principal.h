@@ -43,6 +43,10 @@ void principal_recheck_call(struct db_call *call, struct arena *arena, const cha
 /* The same of a ticket, which is used up by it: only this executor may ask again. */
 void principal_redeem_call(struct db_call *call, struct arena *arena, struct text ticket,
                            const char *executor_id);
+/* Makes a ticket for one WebSocket in the name of a token, with TOKEN_SIZE bytes in `ticket`; the
+ * row has when it expires. ERR_RATE_LIMITED: the token has TICKETS_MAX. */
+void principal_ticket_call(struct db_call *call, struct arena *arena, struct text credential_id,
+                           unsigned granted, char *ticket);
 /* Notes that the token is in use. To be called where use_is_news says so, once a minute at most;
  * what becomes of it is no matter, the next look tells again. */
 void principal_used_call(struct db_call *call, struct arena *arena, const char *credential_id);

@@ -70,7 +70,7 @@ enum error handle_ws_ticket(struct http_context *context)
 {
     struct arena *arena = context->arena;
     struct document *answer = document_object(arena);
-    char ticket[TOKEN_SIZE], hash[TOKEN_HASH_SIZE];
+    char ticket[TOKEN_SIZE];
     struct text *names;
     struct db_rows *rows;
     struct db_call call;
@@ -83,16 +83,8 @@ enum error handle_ws_ticket(struct http_context *context)
     if (context->principal.credential_id[0] == '\0')
         return failure_set(&context->failure, ERR_INVALID_REQUEST,
                            "with AUTH_MODE=none a WebSocket needs no ticket");
-    token_new(ticket);
-    memcpy(ticket, "oct_", 4); /* so that nobody takes it for a token */
-    token_hash(text_of(ticket), hash);
+    principal_ticket_call(&call, arena, text_of(context->principal.credential_id), scopes, ticket);
     names = scope_names(arena, scopes, &count);
-    db_call_init(&call, arena, STATEMENT_TICKET_ADD);
-    db_add_string(&call, context->principal.credential_id);
-    db_add_string(&call, hash);
-    db_add_texts(&call, names, count);
-    db_add_int(&call, TICKET_LIFE_MS);
-    db_add_int(&call, TICKETS_MAX);
     error = handler_run(context, &call, &rows);
     if (error != OK)
         return error;

@@ -128,10 +128,59 @@ def chat(stage):
     ))  # fmt: skip
 
 
+def provision(stage):
+    settings = ["--persona", "terse", "--model", "acme/large", "--user-id", "u1", "--inbox-limit", "7",
+                "--heartbeat", '{"enabled":true,"interval":"2h"}', "--configuration", '{"a":1}']  # fmt: skip
+    made = stage.ctl("agent", "add", "dora", *settings, "--json")
+    tap.ok(made.code == 0 and made.json["token"].startswith("ocg_"), "agent add with settings", made.err)
+    shown = stage.ctl("agent", "show", "dora", "--json").json
+    tap.equal(
+        [shown[m] for m in ("persona", "model", "userId", "inboxLimit", "heartbeat", "configuration")],
+        ["terse", "acme/large", "u1", 7, {"enabled": True, "interval": "2h"}, {"a": 1}],
+        "are its own",
+    )
+    planned = stage.value("select count(*) from dbos_system.workflow_status where workflow_uuid like 'heartbeat:dora:%'")
+    tap.equal(int(planned), 1, "and its heartbeat is planned")
+    changed = stage.ctl("agent", "set", "dora", "--persona", "", "--session-key", "agent:dora:main")
+    shown = stage.ctl("agent", "show", "dora", "--json").json
+    tap.equal(
+        (changed.code, shown["persona"], shown["sessionKey"], shown["model"]),
+        (0, None, "agent:dora:main", "acme/large"),
+        "agent set changes what is given, and clears what is empty",
+    )
+    refused(stage, (
+        (["agent", "add", "erik", "--model", "none"], 64, "model"),
+        (["agent", "add", "erik", "--heartbeat", "{"], 65, "JSON"),
+        (["agent", "set", "dora", "--session-key", "agent:bob:main"], 64, "sessionKey"),
+        (["agent", "set", "dora", "--inbox-limit", "many"], 65, "JSON"),
+        (["agent", "set", "dora"], 64, "--persona"),
+    ))  # fmt: skip
+    tap.equal(stage.ctl("agent", "show", "erik").code, 66, "nothing is made of what is refused")
+
+
+def ticket(stage):
+    given = stage.ctl("token", "ticket", "dora", "--scopes", "send")
+    tap.ok(given.code == 0 and given.out.startswith("oct_") and given.out.count("\n") == 1 and "oct_" not in given.err,
+           "token ticket prints the ticket only", str(given))  # fmt: skip
+    kept = stage.value("select array_to_string(t.scopes, ',') from openclaw.ticket t join openclaw.credential c"
+                       " using (credential_id) where c.principal_id = 'dora'")  # fmt: skip
+    tap.equal(kept, "send", "which may do what it says")
+    noted = stage.value("select count(*) from openclaw.audit where act = 'token.ticket' and subject = 'dora'")
+    tap.equal(int(noted), 1, "and is on record")
+    refused(stage, (
+        (["token", "ticket", "nobody"], 66, "nobody"),
+        (["token", "ticket", "dora", "--scopes", "operator"], 77, "token"),
+        (["token", "ticket", "dora", "--scopes", "all"], 64, "scope"),
+        (["token", "ticket", "dora", "--token", "none"], 66, "token list"),
+    ))  # fmt: skip
+
+
 skip_without("initdb", "psql", "pgbouncer")
 assert os.access(CTL, os.X_OK)
 with Stage() as stage:
     start(stage)
     heartbeat(stage)
     chat(stage)
+    provision(stage)
+    ticket(stage)
 sys.exit(tap.done())

@@ -92,6 +92,7 @@ enum error ctl_workflow_fork(struct ctl *ctl, struct failure *failure) MUST_CHEC
 enum error ctl_workflow_restart(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_rewind(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_delete(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_health(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_doctor(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 
 /* Who runs this program, for the audit: "os:NAME". Whoever may run it against this database may do

@@ -4,6 +4,7 @@
  */
 #include "ctl/ctl.h"
 #include "durable/engine.h"
+#include "gateway/schema.h"
 
 enum error ctl_inbox_stats(struct ctl *ctl, struct failure *failure)
 {
@@ -66,4 +67,31 @@ enum error ctl_queue_list(struct ctl *ctl, struct failure *failure)
 
     db_call_init(&call, ctl->arena, STATEMENT_QUEUE_LIST);
     return ctl_run_rows(ctl, &call, "queues", fields, FIELD_COUNT(fields), failure);
+}
+
+enum error ctl_health(struct ctl *ctl, struct failure *failure)
+{
+    struct document *answer = document_object(ctl->arena);
+    bool lives = false;
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    schema_probe_call(&call, ctl->arena);
+    if ((error = db_run(ctl->db, &call, failure, &rows)) != OK ||
+        (error = schema_probe_result(rows, failure)) != OK)
+        return error;
+    db_call_init(&call, ctl->arena, STATEMENT_SWEEPER_LIST);
+    if ((error = db_run(ctl->db, &call, failure, &rows)) != OK)
+        return error;
+    for (size_t row = 0; row < db_rows_count(rows); row++)
+        lives = lives || db_bool(rows, row, 4) ||
+                db_int(rows, row, 3) <= ctl->options.executor_lease_ms;
+    if ((error = db_rows_error(rows, failure)) != OK)
+        return error;
+    document_put_string(answer, "status", lives ? "healthy" : "degraded");
+    document_put_string(answer, "dbos", "connected");
+    document_put_string(answer, "sweeper", lives ? "running" : "silent");
+    ctl_print_object(ctl, answer);
+    return OK;
 }

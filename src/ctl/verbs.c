@@ -33,6 +33,13 @@ static const struct verb verbs[] = {
      "look at everything the gateway needs; says what to do",
      ctl_doctor},
 
+    {{"health", NULL},
+     "",
+     0,
+     0,
+     WATCHED,
+     "can messages be accepted, and was a sweeper heard of within EXECUTOR_LEASE_MS",
+     ctl_health},
     {{"prune", NULL},
      "",
      0,

@@ -218,6 +218,18 @@ def many(stage):
     stage.sql("update openclaw.agent set inbox_limit = null where agent_id = 'bob'")
 
 
+def health(stage):
+    well = stage.ctl("health", "--json")
+    tap.equal((well.code, well.json["status"], well.json["sweeper"]), (0, "healthy", "running"), "health")
+    stage.stop_sweeper()
+    stage.sql("update openclaw.executor set seen_at = seen_at - 3600000 where kind = 'sweeper'")
+    ill = stage.ctl("health", "--json").json
+    tap.equal((ill["status"], ill["sweeper"]), ("degraded", "silent"), "without a sweeper it says so")
+    stage.sql("update openclaw.setting set value = 'other' where name = 'functions_digest'")
+    other = stage.ctl("health")
+    tap.ok(other.code == 78 and "migrate" in other.err and not other.out, "and with another schema", str(other))
+
+
 def help_text(stage):
     whole = stage.ctl("--help").out
     part = stage.ctl("message", "redrive", "--help")
@@ -237,4 +249,5 @@ with Stage() as stage:
     watching(stage)
     many(stage)
     help_text(stage)
+    health(stage)
 sys.exit(tap.done())

@@ -461,8 +461,10 @@ enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
         *ret_verb = verb;
         return OK;
     }
-    return failure_set(failure, ERR_INVALID_REQUEST,
-                       *first ? "there is no verb \"%.40s %.40s\"; see gatewayctl --help"
-                              : "no verb is given; see gatewayctl --help",
-                       first, second);
+    if (!*first)
+        return failure_set(failure, ERR_INVALID_REQUEST, "no verb is given; see gatewayctl --help");
+    return failure_set(
+        failure, ERR_INVALID_REQUEST,
+        "there is no verb \"%.40s%s%.40s\"; gatewayctl %.40s --help shows what there is", first,
+        *second ? " " : "", second, first);
 }

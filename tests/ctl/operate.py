@@ -237,6 +237,8 @@ def help_text(stage):
     group = stage.ctl("token", "--help").out
     tap.ok(all(word in group for word in ("token add", "token list", "token rotate", "token revoke"))
            and "message" not in group.split("\n\n", 1)[1].split("The exit")[0], "or that of its group", group)
+    half = stage.ctl("heartbeat")
+    tap.ok(half.code == 64 and '"heartbeat";' in half.err and "heartbeat --help" in half.err, "half a verb is told how to go on", half.err)
     tap.ok("message tail" in whole and "75 try again" in whole, "--help has all, with the exit statuses")
 
 

@@ -294,6 +294,20 @@ def check_bodies(tap, stack, responder):
     )
 
 
+def check_hopeless(tap, stack):
+    """No better later: nothing tells the client to come again."""
+    head = "POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked"
+    for body, status, name in (
+        (b"zz\r\nhello\r\n0\r\n\r\n", 400, "chunks that are none"),
+        (b"3000000\r\n", 413, "too much in chunks"),
+    ):
+        with Raw(stack) as raw:
+            raw.send(head + "\r\nConnection: close\r\n\r\n")
+            raw.send(body)
+            got, headers, _ = raw.answer()
+        tap.equal((got, headers.get("retry-after")), (status, None), name)
+
+
 def check_answers(tap, stack, responder):
     """What the responder says goes on as it is, problems too."""
     own = b'{"type":"urn:x","status":503,"code":"UNAVAILABLE"}'
@@ -403,6 +417,8 @@ def main():
                 )
                 check_responder(tap, stack, responder)
                 check_bodies(tap, stack, responder)
+                if stack.front == "lighttpd":  # the one that adds the header by itself, and not by the status
+                    check_hopeless(tap, stack)
                 check_answers(tap, stack, responder)
             with Upgrades(stack.websocketd_port) as upgrades:
                 wait(lambda: upgrade(stack)[0] == 429, "the stand-in for websocketd answers")

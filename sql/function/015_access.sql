@@ -187,7 +187,13 @@ begin
   into v_principal
   from openclaw.credential c
   where c.credential_id = p_credential
+    and c.revoked_at is null
+    and (c.expires_at is null or c.expires_at > v_now)
   for no key update;
+  if not found then
+    raise exception 'the token has ended'
+      using errcode = 'OC013';
+  end if;
 
   delete from openclaw.ticket t
   where t.ticket_sha256 in (

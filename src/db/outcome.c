@@ -36,6 +36,7 @@ static const struct meaning meanings[] = {
     {"OC010", ERR_RATE_LIMITED, ""},
     {"OC011", ERR_UNKNOWN_RECIPIENT, ""},
     {"OC012", ERR_ALREADY_EXISTS, ""},
+    {"OC013", ERR_UNAUTHORIZED, ""},
 
     /* another try may succeed at once */
     {"40001", ERR_SERIALIZATION, ""},

@@ -176,6 +176,12 @@ def check_too_large(tap, stack):
     tap.ok("web server" not in answer.get("error", ""), "and says so itself", answer)
 
 
+def check_whole(tap, stack):
+    """No front cuts an answer into ranges: what is left out of an inbox's page would not come again."""
+    status, _, body = ask(stack, "GET /healthz HTTP/1.1", "Host: x", "Range: bytes=0-1")
+    tap.ok(status == 200 and len(body) > 2, "a range is not looked at", (status, body))
+
+
 def check_not_modified(tap, stack):
     """An answer without a body is one, and keeps its ETag."""
     lines = [
@@ -403,6 +409,7 @@ def main():
         with Stack(environment=tls) as stack:
             check_tls(tap, stack, port, certificate)
             check_too_large(tap, stack)
+            check_whole(tap, stack)
             check_not_modified(tap, stack)
             check_own_answers(tap, stack)
             for service in ("keeper", "http", "websocketd"):

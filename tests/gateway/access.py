@@ -249,6 +249,17 @@ def refused(session):
     return "accepted"
 
 
+def ticket_of_nobody(world, http):
+    """A responder remembers a token for some seconds; meanwhile its principal may have gone."""
+    world.sql("select openclaw.agent_provision('gone', 'openclaw-gateway', 'openclaw-1')")
+    token = world.token("gone")
+    tap.equal(http.send("POST", "/ws-ticket", token=token).status, 200, "a ticket of one who is still there")
+    world.sql("delete from openclaw.agent where agent_id = 'gone'; delete from openclaw.principal where principal_id = 'gone'")
+    answer = http.send("POST", "/ws-ticket", token=token)
+    tap.equal((answer.status, answer.json()["code"]), (401, "UNAUTHORIZED"), "there is none for a token that has gone")
+    tap.ok("www-authenticate" in answer.headers, "and it says what is wanted")
+
+
 def tickets(world, http):
     token = world.tokens["alice"]
     answer = http.send("POST", "/ws-ticket", token=token)
@@ -473,6 +484,7 @@ def main():
             last_use(world, http)
             at_its_end(world, http)
             of_others(world, http)
+            ticket_of_nobody(world, http)
             tickets(world, http)
             audit(world, http)
             inboxes_of_others(world, http)

@@ -13,8 +13,8 @@ from stack import Stack, skip_without_stack, wait
 from tap import Tap, diagnose
 
 HEALED_SECONDS = 1.0
-# PostgreSQL replays its log and PgBouncer finds it again
-POSTGRES_SECONDS = 5.0
+# PostgreSQL syncs its files and replays its log, at the pace of the disk, and PgBouncer finds it again
+POSTGRES_SECONDS = 30.0
 
 
 def refusal(stack):
@@ -48,7 +48,7 @@ def check_service(tap, stack, name):
     dead = stack.kill(name)
     stack.wait_running(name, not_pid=dead)
     back = time.monotonic() - began
-    wait(lambda: answers(stack), f"the gateway is ready after {name} was killed")
+    wait(lambda: answers(stack), f"the gateway is ready after {name} was killed", POSTGRES_SECONDS)
     ready = time.monotonic() - began
     wait(lambda: websocket_answers(stack), f"and takes WebSockets after {name} was killed")
     healed = time.monotonic() - began

@@ -31,9 +31,10 @@ def run(*command, **options):
 
 
 class Setting:
-    def __init__(self, peer=True, rows=0):
+    def __init__(self, peer=True, rows=0, configure=()):
         self.with_peer = peer
         self.rows = rows  # of history
+        self.configure = configure  # options of the gateway's configure
         self.directory = tempfile.mkdtemp(prefix="bench-")
         self.peer = None
         self.peer_start_s = None
@@ -77,7 +78,7 @@ class Setting:
         os.makedirs(build)
         if not os.path.exists(os.path.join(TOP, "configure")):
             run("autoreconf", "-fi", cwd=TOP)
-        run(os.path.join(TOP, "configure"), "-q", cwd=build)
+        run(os.path.join(TOP, "configure"), "-q", *self.configure, cwd=build)
         run("make", "-s", f"-j{os.cpu_count()}", cwd=build)
         self.wsload = os.path.join(self.directory, "wsload")
         run(os.environ.get("CC", "cc"), "-O2", "-o", self.wsload, os.path.join(TOP, "bench/load/wsload.c"))

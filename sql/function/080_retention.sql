@@ -78,7 +78,12 @@ begin
     where s.completed_at < v_before
       and s.status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
       and s.application_name = p_app
-      and s.workflow_uuid not like 'agent:%'
+      and not exists (
+        select
+        from openclaw.agent a
+        where s.workflow_uuid like 'agent:%'
+          and a.agent_id = substr(s.workflow_uuid, 7)
+      )
     order by s.completed_at
     limit p_limit
     for update skip locked
@@ -173,7 +178,12 @@ as $$
       where s.completed_at < b.before
         and s.status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
         and s.application_name = p_app
-        and s.workflow_uuid not like 'agent:%'
+        and not exists (
+          select
+          from openclaw.agent a
+          where s.workflow_uuid like 'agent:%'
+            and a.agent_id = substr(s.workflow_uuid, 7)
+        )
     ),
     (
       select count(*)

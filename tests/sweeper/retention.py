@@ -138,6 +138,7 @@ def workflows(tap, db):
     db.commit(
         finished("alice:old"),
         finished("alice:new"),
+        finished("agent:nobody"),
         task("alice:failed", status="ERROR", error='{"name":"x"}'),
     )
     db.commit(
@@ -153,7 +154,8 @@ def workflows(tap, db):
         "update dbos_system.workflow_status set status = 'CANCELLED', completed_at = 1 where workflow_uuid = 'agent:bob'"
     )
     first, _ = db.twice(tap, "prune", lambda: prune(db))
-    tap.equal(first, (0, 2, 0, 0), "old workflows that have ended go")
+    tap.equal(first, (0, 3, 0, 0), "old workflows that have ended go")
+    tap.equal(rows_of(db, "agent:nobody"), 0, "also one whose id only looks like a mailbox's")
     tap.equal(
         (rows_of(db, "alice:old"), rows_of(db, "alice:failed")), (0, 0), "with all that was theirs"
     )

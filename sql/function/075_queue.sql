@@ -51,10 +51,46 @@ as $$
   )
 $$;
 
+-- Whether a message that a DBOS client has enqueued may be taken now. One after the other: one that is
+-- under way may not have come to its inbox yet, and those behind it would overtake it there. Who hangs
+-- holds up the others for a minute, and who died until it is recovered, a minute at most.
+-- Locks: the advisory lock of enqueued messages; the caller waits for none that its holder waits for.
+create or replace function openclaw.queue_message_turn(p_queue text, p_app text)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_patience_ms constant bigint := 60000;
+  v_alone boolean := false;
+begin
+  loop
+    if exists (
+      select
+      from dbos_system.workflow_status s
+      where s.status = 'PENDING'
+        and s.queue_name = p_queue
+        and s.name = 'routeAgentMessage'
+        and (s.application_name = p_app or s.application_name is null)
+        and s.updated_at > openclaw.now_ms() - v_patience_ms
+    ) then
+      return false;
+    end if;
+    exit when v_alone;
+    perform pg_advisory_xact_lock(hashtext('openclaw.queue'), hashtext('routeAgentMessage'));
+    v_alone := true;
+  end loop;
+  return true;
+end
+$$;
+
 -- Claims at most p_limit enqueued workflows of one queue, or of one partition of it, the most urgent
 -- first; returns those that may run. Who was claimed more often than p_max_recovery allows ends here
 -- instead, visible and resumable; so a workflow that kills its executor does not do so for ever.
--- Locks: workflow_status, skipping what others hold.
+-- Locks: as queue_message_turn where a message is near; workflow_status, skipping what others hold.
 create or replace function openclaw.queue_take(
   p_queue text,
   p_partition text,
@@ -76,14 +112,37 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_window constant bigint := 64; -- so far behind messages that have to wait it looks for others
   v_now constant bigint := openclaw.now_ms();
+  v_near text[];
+  v_message boolean;
   v_ids text[];
 begin
-  with chosen as (
-    select s.workflow_uuid
+  select array_agg(n.workflow_uuid), coalesce(bool_or(n.name = 'routeAgentMessage'), false)
+  into v_near, v_message
+  from (
+    select s.workflow_uuid, s.name
     from dbos_system.workflow_status s
     where s.status = 'ENQUEUED'
       and s.queue_name = p_queue
+      and (p_partition is null or s.queue_partition_key = p_partition)
+      and s.name = any (p_name)
+      and (s.application_name = p_app or s.application_name is null)
+      and (s.application_version = p_version or (p_latest and s.application_version is null))
+    order by s.priority, s.created_at
+    limit p_limit + v_window
+  ) n;
+  -- those in the internal queue have come to their inboxes before
+  v_message := v_message
+    and (p_queue = '_dbos_internal_queue' or openclaw.queue_message_turn(p_queue, p_app));
+
+  with chosen as (
+    select s.workflow_uuid
+    from dbos_system.workflow_status s
+    where s.workflow_uuid = any (v_near)
+      and s.status = 'ENQUEUED'
+      and s.queue_name = p_queue
+      and (s.name <> 'routeAgentMessage' or v_message)
       and (p_partition is null or s.queue_partition_key = p_partition)
       and s.name = any (p_name)
       and (s.application_name = p_app or s.application_name is null)

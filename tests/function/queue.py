@@ -63,6 +63,44 @@ def test_order(db):
     tap.equal(claim(db), ["inner"], "the internal queue needs no row")
 
 
+def test_messages(db):
+    """What a client enqueues one after the other comes to an inbox in that order."""
+    queue(db, "q")
+    messages = {"name": ["greet", "routeAgentMessage"]}
+    for n in range(4):
+        enqueue(db, f"m{n}", name="routeAgentMessage", created_at=n)
+    enqueue(db, "w", created_at=9)
+    tap.equal(claim(db, "g1", limit=1, **messages), ["m0"], "of messages the first")
+    tap.equal(claim(db, "g2", limit=1, **messages), ["w"], "while it is under way none, but what is behind them")
+    tap.equal(claim(db, "g2", limit=1, **messages), [], "and nothing else")
+    finish(db, "m0")
+    tap.equal(claim(db, "g2", limit=2, **messages), ["m1", "m2"], "then the next, in order")
+    tap.equal(claim(db, "g1", limit=2, **messages), [], "for whom it may be")
+    db.run("update dbos_system.workflow_status set updated_at = updated_at - 61000 where status = 'PENDING'")
+    tap.equal(claim(db, "g1", limit=2, **messages), ["m3"], "who hangs does not hold them up for ever")
+
+    order, lock = [], threading.Lock()
+    for n in range(60):
+        enqueue(db, f"p{n:02}", name="routeAgentMessage", created_at=n)
+    finish(db, "m1", "m2", "m3")
+
+    def gateway(number):
+        with db.another() as own:
+            while len(order) < 60 and time.monotonic() < end:
+                for one in claim(own, f"g{number}", limit=1, **messages):
+                    with lock:
+                        order.append(one)
+                    finish(own, one)
+
+    end = time.monotonic() + 120
+    threads = [threading.Thread(target=gateway, args=(n,)) for n in range(GATEWAYS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tap.equal(order, [f"p{n:02}" for n in range(60)], "in order also where many claim at once")
+
+
 def test_concurrency(db):
     queue(db, "q", concurrency=3)
     for n in range(8):
@@ -283,7 +321,7 @@ def test_gateways_without_limit(db):
 
 
 TESTS = (
-    test_order, test_concurrency, test_worker_concurrency, test_rate, test_rate_of_parked,
+    test_order, test_messages, test_concurrency, test_worker_concurrency, test_rate, test_rate_of_parked,
     test_partitions, test_versions, test_timeout, test_debounce, test_give_back, test_gateways_and_concurrency,
     test_gateways_and_rate, test_gateways_without_limit,
 )  # fmt: skip

@@ -22,6 +22,21 @@ const within = (handle, what, ms = 20000) =>
   Promise.race([handle.getResult(often), sleep(ms).then(() => `nothing in ${ms} ms: ${what}`)]);
 
 await cases({
+  "19 messages one after the other": async (t) => {
+    const agent = t.id("agent");
+    await t.host("provision", agent);
+    for (let n = 0; n < 60; n++) await t.client.enqueuePortable(QUEUE, [{ from: "ts", to: agent, content: n }]);
+    const rows = await t.until("all are in the inbox", async () => {
+      const inbox = await t.rows(
+        `select n.message::json ->> 'content' as content from openclaw.inbox i
+         join SCHEMA.notifications n using (message_uuid) where i.agent_id = $1 order by i.inbox_seq`,
+        agent,
+      );
+      return inbox.length === 60 && inbox;
+    }, 60000);
+    t.equal(rows.map((row) => Number(row.content)), [...Array(60).keys()], "come to the inbox in that order");
+  },
+
   "13 forks of a message": async (t) => {
     for (const way of Object.keys(WAYS)) {
       const agent = t.id(way);

@@ -96,6 +96,21 @@ struct document *handler_number(struct http_context *context, int64_t number)
                               text_of(arena_printf(context->arena, "%lld", (long long)number)));
 }
 
+enum error handler_put_page(struct http_context *context, const struct handler_list *list,
+                            struct db_rows *rows, int64_t limit, struct document *answer)
+{
+    struct document *elements = document_array(context->arena);
+    bool more = db_rows_count(rows) > (size_t)limit;
+    size_t count = more ? (size_t)limit : db_rows_count(rows);
+
+    for (size_t row = 0; row < count; row++)
+        document_append(elements, list->item(context, rows, row));
+    document_put(answer, list->name, elements);
+    document_put(answer, "nextCursor",
+                 more ? list->cursor(context, rows, count - 1) : document_null(context->arena));
+    return db_rows_error(rows, &context->failure);
+}
+
 void handler_workflow_location(struct http_context *context, struct text id)
 {
     struct text encoded = percent_encode(context->arena, id);

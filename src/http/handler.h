@@ -52,6 +52,17 @@ enum error handler_add_cursor(struct http_context *context, struct db_call *call
 struct document *handler_cursor(struct http_context *context, int64_t number, struct text id);
 /* A cursor that is only a number: a string, as all of them. */
 struct document *handler_number(struct http_context *context, int64_t number);
+/* A list that is given in pages. */
+struct handler_list {
+    const char *name; /* of the member that has the elements */
+    struct document *(*item)(struct http_context *context, struct db_rows *rows, size_t row);
+    struct document *(*cursor)(struct http_context *context, struct db_rows *rows, size_t row);
+};
+/* Puts the first `limit` rows, of which one more was asked for, into the answer, and nextCursor:
+ * the cursor of the last of them, or null where there are no more. */
+enum error handler_put_page(struct http_context *context, const struct handler_list *list,
+                            struct db_rows *rows, int64_t limit,
+                            struct document *answer) MUST_CHECK;
 /* Where to look what becomes of a workflow; and what was applied of the request's Prefer. */
 void handler_workflow_location(struct http_context *context, struct text id);
 void handler_preference_applied(struct http_context *context, int64_t wait_s);

@@ -112,16 +112,20 @@ static enum error run_page(struct http_context *context, struct text agent, stru
     return handler_run(context, &call, ret_rows);
 }
 
+static struct document *agent_cursor(struct http_context *context, struct db_rows *rows, size_t row)
+{
+    return document_from_text(context->arena, db_text(rows, row, AGENT_ID));
+}
+
+static const struct handler_list agents_list = {"agents", agent_document, agent_cursor};
+
 enum error handle_agent_list(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
-    struct document *agents = document_array(context->arena);
     struct text cursor = request_query(context->request, "cursor");
     struct text only = may_see_all(context) ? TEXT_NONE : text_of(context->principal.id);
-    struct document *next = document_null(context->arena);
     struct db_rows *rows;
     int64_t limit;
-    size_t count;
     enum error error = request_query_int(context->request, "limit", 1, LIST_MAX, LIST_DEFAULT,
                                          &context->failure, &limit);
 
@@ -131,20 +135,11 @@ enum error handle_agent_list(struct http_context *context)
         return failure_set(&context->failure, ERR_INVALID_REQUEST,
                            "cursor is not one that a list has given");
     error = run_page(context, only, cursor, limit + 1, &rows);
-    if (error != OK)
-        return error;
-    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
-    for (size_t row = 0; row < count; row++)
-        document_append(agents, agent_document(context, rows, row));
-    if (db_rows_count(rows) > count)
-        next = document_from_text(context->arena, db_text(rows, count - 1, AGENT_ID));
-    error = db_rows_error(rows, &context->failure);
-    if (error != OK)
-        return error;
-    document_put(answer, "agents", agents);
-    document_put(answer, "nextCursor", next);
-    response_json(context->response, 200, answer);
-    return OK;
+    if (error == OK)
+        error = handler_put_page(context, &agents_list, rows, limit, answer);
+    if (error == OK)
+        response_json(context->response, 200, answer);
+    return error;
 }
 
 enum error handler_agent_answer(struct http_context *context, struct text id, int status)
@@ -269,16 +264,37 @@ enum error handle_agent_delete(struct http_context *context)
 
 /* ---- heartbeats ------------------------------------------------------------------------------ */
 
+static struct document *heartbeat_document(struct http_context *context, struct db_rows *rows,
+                                           size_t row)
+{
+    struct arena *arena = context->arena;
+    struct document *one = document_object(arena);
+
+    document_put_text(one, "workflowUuid", db_text(rows, row, 0));
+    document_put_text(one, "status", db_text(rows, row, 1));
+    document_put(one, "response", document_from_json(arena, db_text(rows, row, 2)));
+    document_put(one, "reason", document_from_text(arena, db_text(rows, row, 3)));
+    document_put(one, "startedAt", handler_time(context, rows, row, 4));
+    document_put(one, "finishedAt", handler_time(context, rows, row, 5));
+    return one;
+}
+
+static struct document *heartbeat_cursor(struct http_context *context, struct db_rows *rows,
+                                         size_t row)
+{
+    return handler_cursor(context, db_int(rows, row, 5), db_text(rows, row, 0));
+}
+
+static const struct handler_list heartbeats_list = {"heartbeats", heartbeat_document,
+                                                    heartbeat_cursor};
+
 enum error handle_heartbeat_list(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
-    struct document *list = document_array(context->arena);
-    struct document *next = document_null(context->arena);
     struct text id = context->params[0];
     struct db_rows *rows;
     struct db_call call;
     int64_t limit;
-    size_t count;
     enum error error = request_query_int(context->request, "limit", 1, LIST_MAX, LIST_DEFAULT,
                                          &context->failure, &limit);
 
@@ -295,26 +311,9 @@ enum error handle_heartbeat_list(struct http_context *context)
     error = handler_run(context, &call, &rows);
     if (error != OK)
         return error;
-    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
-    for (size_t row = 0; row < count; row++) {
-        struct document *one = document_object(context->arena);
-
-        document_put_text(one, "workflowUuid", db_text(rows, row, 0));
-        document_put_text(one, "status", db_text(rows, row, 1));
-        document_put(one, "response", document_from_json(context->arena, db_text(rows, row, 2)));
-        document_put(one, "reason", document_from_text(context->arena, db_text(rows, row, 3)));
-        document_put(one, "startedAt", handler_time(context, rows, row, 4));
-        document_put(one, "finishedAt", handler_time(context, rows, row, 5));
-        document_append(list, one);
-    }
-    if (db_rows_count(rows) > count)
-        next = handler_cursor(context, db_int(rows, count - 1, 5), db_text(rows, count - 1, 0));
-    error = db_rows_error(rows, &context->failure);
-    if (error != OK)
-        return error;
     document_put_text(answer, "agentId", id);
-    document_put(answer, "heartbeats", list);
-    document_put(answer, "nextCursor", next);
-    response_json(context->response, 200, answer);
-    return OK;
+    error = handler_put_page(context, &heartbeats_list, rows, limit, answer);
+    if (error == OK)
+        response_json(context->response, 200, answer);
+    return error;
 }

@@ -60,10 +60,11 @@ enum error handle_chat(struct http_context *context)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void put_conversation(struct http_context *context, struct db_rows *rows, size_t row,
-                             struct document *one)
+static struct document *conversation_document(struct http_context *context, struct db_rows *rows,
+                                              size_t row)
 {
     struct arena *arena = context->arena;
+    struct document *one = document_object(arena);
 
     document_put_text(one, "conversationId", db_text(rows, row, 0));
     document_put_text(one, "agentId", db_text(rows, row, 1));
@@ -71,7 +72,17 @@ static void put_conversation(struct http_context *context, struct db_rows *rows,
     document_put(one, "userId", document_from_text(arena, db_text(rows, row, 3)));
     document_put(one, "createdAt", handler_time(context, rows, row, 4));
     document_put(one, "updatedAt", handler_time(context, rows, row, 5));
+    return one;
 }
+
+static struct document *conversation_cursor(struct http_context *context, struct db_rows *rows,
+                                            size_t row)
+{
+    return handler_cursor(context, db_int(rows, row, 5), db_text(rows, row, 0));
+}
+
+static const struct handler_list conversations_list = {"conversations", conversation_document,
+                                                       conversation_cursor};
 
 static enum error read_limit(struct http_context *context, int64_t *ret_limit)
 {
@@ -82,12 +93,9 @@ static enum error read_limit(struct http_context *context, int64_t *ret_limit)
 enum error handle_chat_list(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
-    struct document *list = document_array(context->arena);
-    struct document *next = document_null(context->arena);
     struct db_rows *rows;
     struct db_call call;
     int64_t limit;
-    size_t count;
     enum error error = read_limit(context, &limit);
 
     if (error != OK)
@@ -100,34 +108,38 @@ enum error handle_chat_list(struct http_context *context)
         return error;
     db_add_int(&call, limit + 1);
     error = handler_run(context, &call, &rows);
-    if (error != OK)
-        return error;
-    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
-    for (size_t row = 0; row < count; row++) {
-        struct document *one = document_object(context->arena);
-
-        put_conversation(context, rows, row, one);
-        document_append(list, one);
-    }
-    if (db_rows_count(rows) > count)
-        next = handler_cursor(context, db_int(rows, count - 1, 5), db_text(rows, count - 1, 0));
-    error = db_rows_error(rows, &context->failure);
-    if (error != OK)
-        return error;
-    document_put(answer, "conversations", list);
-    document_put(answer, "nextCursor", next);
-    response_json(context->response, 200, answer);
-    return OK;
+    if (error == OK)
+        error = handler_put_page(context, &conversations_list, rows, limit, answer);
+    if (error == OK)
+        response_json(context->response, 200, answer);
+    return error;
 }
+
+static struct document *said_document(struct http_context *context, struct db_rows *rows,
+                                      size_t row)
+{
+    struct document *one = document_object(context->arena);
+
+    document_put_text(one, "messageId", db_text(rows, row, 1));
+    document_put_text(one, "role", db_text(rows, row, 2));
+    document_put_text(one, "content", db_text(rows, row, 3));
+    document_put_text(one, "workflowUuid", db_text(rows, row, 4));
+    document_put(one, "createdAt", handler_time(context, rows, row, 5));
+    return one;
+}
+
+static struct document *said_cursor(struct http_context *context, struct db_rows *rows, size_t row)
+{
+    return handler_number(context, db_int(rows, row, 0));
+}
+
+static const struct handler_list messages_list = {"messages", said_document, said_cursor};
 
 static enum error put_messages(struct http_context *context, struct document *answer)
 {
-    struct document *list = document_array(context->arena);
-    struct document *next = document_null(context->arena);
     struct db_rows *rows;
     struct db_call call;
     int64_t limit, after;
-    size_t count;
     enum error error = read_limit(context, &limit);
 
     if (error == OK)
@@ -141,24 +153,9 @@ static enum error put_messages(struct http_context *context, struct document *an
     db_add_int(&call, after);
     db_add_int(&call, limit + 1);
     error = handler_run(context, &call, &rows);
-    if (error != OK)
-        return error;
-    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
-    for (size_t row = 0; row < count; row++) {
-        struct document *one = document_object(context->arena);
-
-        document_put_text(one, "messageId", db_text(rows, row, 1));
-        document_put_text(one, "role", db_text(rows, row, 2));
-        document_put_text(one, "content", db_text(rows, row, 3));
-        document_put_text(one, "workflowUuid", db_text(rows, row, 4));
-        document_put(one, "createdAt", handler_time(context, rows, row, 5));
-        document_append(list, one);
-    }
-    if (db_rows_count(rows) > count)
-        next = handler_number(context, db_int(rows, count - 1, 0));
-    document_put(answer, "messages", list);
-    document_put(answer, "nextCursor", next);
-    return db_rows_error(rows, &context->failure);
+    if (error == OK)
+        error = handler_put_page(context, &messages_list, rows, limit, answer);
+    return error;
 }
 
 /* The call of a statement about the conversation of the path; NOT_FOUND where it can be none. */
@@ -181,13 +178,13 @@ static enum error run_for_path(struct http_context *context, enum statement stat
 
 enum error handle_chat_get(struct http_context *context)
 {
-    struct document *answer = document_object(context->arena);
+    struct document *answer;
     struct db_rows *rows;
     enum error error = run_for_path(context, STATEMENT_CONVERSATION_GET, &rows);
 
     if (error != OK)
         return error;
-    put_conversation(context, rows, 0, answer);
+    answer = conversation_document(context, rows, 0);
     error = db_rows_error(rows, &context->failure);
     if (error == OK)
         error = put_messages(context, answer);

@@ -171,80 +171,77 @@ static enum error run_for_workflow(struct http_context *context, enum statement 
     return handler_run(context, &call, ret_rows);
 }
 
-static enum error write_list(struct http_context *context, struct text id, const char *name,
-                             struct document *list, struct document *next,
-                             const struct db_rows *rows)
+/* The page that run_for_workflow() has asked for. */
+static enum error write_parts(struct http_context *context, enum statement statement,
+                              const struct handler_list *list)
 {
     struct document *answer = document_object(context->arena);
-    enum error error = db_rows_error(rows, &context->failure);
+    struct db_rows *rows;
+    struct text id;
+    int64_t limit;
+    enum error error = run_for_workflow(context, statement, &id, &limit, &rows);
 
     if (error != OK)
         return error;
     document_put_text(answer, "workflowUuid", id);
-    document_put(answer, name, list);
-    document_put(answer, "nextCursor", next);
-    response_json(context->response, 200, answer);
-    return OK;
+    error = handler_put_page(context, list, rows, limit, answer);
+    if (error == OK)
+        response_json(context->response, 200, answer);
+    return error;
 }
+
+static struct document *step_document(struct http_context *context, struct db_rows *rows,
+                                      size_t row)
+{
+    struct document *step = document_object(context->arena);
+    struct text serialization = db_text(rows, row, 7);
+
+    document_put_int(step, "stepId", db_int(rows, row, 0));
+    document_put(step, "name", column(context, rows, row, 1));
+    document_put(step, "output",
+                 payload_value(context->arena, serialization, db_text(rows, row, 2)));
+    document_put(step, "error",
+                 payload_value(context->arena, serialization, db_text(rows, row, 3)));
+    document_put(step, "childWorkflowUuid", column(context, rows, row, 4));
+    document_put(step, "startedAt", handler_time(context, rows, row, 5));
+    document_put(step, "completedAt", handler_time(context, rows, row, 6));
+    return step;
+}
+
+static struct document *step_cursor(struct http_context *context, struct db_rows *rows, size_t row)
+{
+    return handler_cursor(context, db_int(rows, row, 0), TEXT_LITERAL(""));
+}
+
+static const struct handler_list steps_list = {"steps", step_document, step_cursor};
 
 enum error handle_workflow_steps(struct http_context *context)
 {
-    struct document *steps = document_array(context->arena);
-    struct document *next = document_null(context->arena);
-    struct db_rows *rows;
-    struct text id;
-    int64_t limit;
-    size_t count;
-    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_STEP_PAGE, &id, &limit, &rows);
-
-    if (error != OK)
-        return error;
-    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
-    if (db_rows_count(rows) > count)
-        next = handler_cursor(context, db_int(rows, count - 1, 0), TEXT_LITERAL(""));
-    for (size_t row = 0; row < count; row++) {
-        struct document *step = document_object(context->arena);
-        struct text serialization = db_text(rows, row, 7);
-
-        document_put_int(step, "stepId", db_int(rows, row, 0));
-        document_put(step, "name", column(context, rows, row, 1));
-        document_put(step, "output",
-                     payload_value(context->arena, serialization, db_text(rows, row, 2)));
-        document_put(step, "error",
-                     payload_value(context->arena, serialization, db_text(rows, row, 3)));
-        document_put(step, "childWorkflowUuid", column(context, rows, row, 4));
-        document_put(step, "startedAt", handler_time(context, rows, row, 5));
-        document_put(step, "completedAt", handler_time(context, rows, row, 6));
-        document_append(steps, step);
-    }
-    return write_list(context, id, "steps", steps, next, rows);
+    return write_parts(context, STATEMENT_WORKFLOW_STEP_PAGE, &steps_list);
 }
+
+static struct document *event_document(struct http_context *context, struct db_rows *rows,
+                                       size_t row)
+{
+    struct document *event = document_object(context->arena);
+
+    document_put_int(event, "stepId", db_int(rows, row, 0));
+    document_put(event, "key", column(context, rows, row, 1));
+    document_put(event, "value",
+                 payload_value(context->arena, db_text(rows, row, 3), db_text(rows, row, 2)));
+    return event;
+}
+
+static struct document *event_cursor(struct http_context *context, struct db_rows *rows, size_t row)
+{
+    return handler_cursor(context, db_int(rows, row, 0), db_text(rows, row, 1));
+}
+
+static const struct handler_list events_list = {"events", event_document, event_cursor};
 
 enum error handle_workflow_events(struct http_context *context)
 {
-    struct document *events = document_array(context->arena);
-    struct document *next = document_null(context->arena);
-    struct db_rows *rows;
-    struct text id;
-    int64_t limit;
-    size_t count;
-    enum error error = run_for_workflow(context, STATEMENT_WORKFLOW_EVENT_PAGE, &id, &limit, &rows);
-
-    if (error != OK)
-        return error;
-    count = db_rows_count(rows) > (size_t)limit ? (size_t)limit : db_rows_count(rows);
-    if (db_rows_count(rows) > count)
-        next = handler_cursor(context, db_int(rows, count - 1, 0), db_text(rows, count - 1, 1));
-    for (size_t row = 0; row < count; row++) {
-        struct document *event = document_object(context->arena);
-
-        document_put_int(event, "stepId", db_int(rows, row, 0));
-        document_put(event, "key", column(context, rows, row, 1));
-        document_put(event, "value",
-                     payload_value(context->arena, db_text(rows, row, 3), db_text(rows, row, 2)));
-        document_append(events, event);
-    }
-    return write_list(context, id, "events", events, next, rows);
+    return write_parts(context, STATEMENT_WORKFLOW_EVENT_PAGE, &events_list);
 }
 
 /* ---- the list -----------------------------------------------------------------------------------
@@ -324,29 +321,16 @@ static struct document *list_item(struct http_context *context, struct db_rows *
     return item;
 }
 
-static enum error write_page(struct http_context *context, struct db_rows *rows, size_t limit)
+static struct document *list_cursor(struct http_context *context, struct db_rows *rows, size_t row)
 {
-    struct document *answer = document_object(context->arena);
-    struct document *items = document_array(context->arena);
-    size_t count = db_rows_count(rows) > limit ? limit : db_rows_count(rows);
-    struct document *next = document_null(context->arena);
-    enum error error;
-
-    for (size_t row = 0; row < count; row++)
-        document_append(items, list_item(context, rows, row));
-    if (db_rows_count(rows) > limit)
-        next = handler_cursor(context, db_int(rows, count - 1, 6), db_text(rows, count - 1, 0));
-    error = db_rows_error(rows, &context->failure);
-    if (error != OK)
-        return error;
-    document_put(answer, "workflows", items);
-    document_put(answer, "nextCursor", next);
-    response_json(context->response, 200, answer);
-    return OK;
+    return handler_cursor(context, db_int(rows, row, 6), db_text(rows, row, 0));
 }
+
+static const struct handler_list workflows_list = {"workflows", list_item, list_cursor};
 
 enum error handle_workflow_list(struct http_context *context)
 {
+    struct document *answer = document_object(context->arena);
     struct http_request *request = context->request;
     struct db_rows *rows;
     struct db_call call;
@@ -377,7 +361,9 @@ enum error handle_workflow_list(struct http_context *context)
     if (error != OK)
         return error;
     error = handler_run(context, &call, &rows);
-    if (error != OK)
-        return error;
-    return write_page(context, rows, (size_t)limit);
+    if (error == OK)
+        error = handler_put_page(context, &workflows_list, rows, limit, answer);
+    if (error == OK)
+        response_json(context->response, 200, answer);
+    return error;
 }

@@ -440,6 +440,18 @@ def tracing(gateway, http, alice, carol):
     tap.equal(attributes(gateway, "root:greet"), everything, "and a workflow started by its name")
 
 
+def blocked(gateway, http, alice):
+    """Who may not write to an agent is answered as if it were not there, alone and in a batch."""
+    gateway.agent("shut")
+    gateway.execute("update openclaw.agent set allow_from = '{carol}' where agent_id = 'shut'")
+    seen = []
+    for to in ("nobody", "shut"):
+        one = http.post("/messages", {"to": to, "content": 1}, {"X-Request-Id": "r"}, token=alice)
+        [item] = http.post("/messages/batch", [{"to": to, "content": 1}], token=alice).json()["results"]
+        seen.append((one.status, one.body, item))
+    tap.equal(seen[1], seen[0], "an agent that takes nothing from this sender looks as if it were not there")
+
+
 def main():
     skip_without("initdb", "psql")
     with Gateway() as gateway:
@@ -453,6 +465,7 @@ def main():
             gateway.acknowledge("bob")
             waiting_room(gateway, http, alice, carol)
             batches(gateway, http, alice)
+            blocked(gateway, http, alice)
             group_commit(gateway, http, [alice, carol])
             tracing(gateway, http, alice, carol)
             tap.equal(http.events("http.failure")[2:], [], "but for those two nothing was our own failure")

@@ -17,6 +17,38 @@ as $$
   end
 $$;
 
+-- Whose a token is and what it may do; lives_ms: until it ends, null if never. A credential that has
+-- ended comes too, so that the log can say whose it was.
+create or replace function openclaw.credential_check(p_token_sha256 text)
+returns table (
+  principal_id text,
+  kind text,
+  scopes text[],
+  credential_id text,
+  lives_ms bigint,
+  valid boolean,
+  use_is_news boolean
+)
+language plpgsql
+stable
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return query
+  select
+    p.principal_id, p.kind, openclaw.scopes_of(p.scopes, c.scopes), c.credential_id,
+    c.expires_at - openclaw.now_ms(),
+    c.revoked_at is null and (c.expires_at is null or c.expires_at > openclaw.now_ms()),
+    openclaw.use_is_news(c.last_used_at)
+  from openclaw.credential c
+  join openclaw.principal p on p.principal_id = c.principal_id
+  where c.token_sha256 = p_token_sha256;
+end
+$$;
+
 -- A new token of a principal in place of older ones, which end after p_overlap_ms (0: at once; null:
 -- they stay): in place of p_replaced, or, where that is null, of all. It may do what those that it
 -- replaces may, or as much of that as p_scopes says. Who replaces a token of its own makes none that

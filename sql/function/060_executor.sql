@@ -11,16 +11,18 @@ create or replace function openclaw.executor_register(
   p_client text
 )
 returns void
-language sql
+language plpgsql
 set search_path = pg_catalog
 as $$
+begin
   insert into openclaw.executor as x (executor_id, kind, host, pid, pid_started, principal_id, client)
   values (p_executor, p_kind, p_host, p_pid, p_pid_started, p_principal, p_client::jsonb)
   on conflict (executor_id) do update
   set seen_at = openclaw.now_ms(),
     ended_at = null,
     principal_id = coalesce(excluded.principal_id, x.principal_id),
-    client = coalesce(excluded.client, x.client)
+    client = coalesce(excluded.client, x.client);
+end
 $$;
 
 -- Buries executors: their running workflows can be claimed again, their deliveries are ready at

@@ -136,3 +136,40 @@ begin
   return query select v_now, coalesce(v_bells, '{}');
 end
 $$;
+
+-- A session makes itself known and is told who else is here: one call for two, as each connection
+-- begins with both. Locks: its row.
+create or replace function openclaw.session_open(
+  p_executor text,
+  p_kind text,
+  p_host text,
+  p_pid integer,
+  p_pid_started bigint,
+  p_principal text,
+  p_client text,
+  p_suspect_ms bigint,
+  p_limit integer,
+  p_watcher text,
+  p_viewer text,
+  p_sends boolean
+)
+returns table (
+  executor_id text,
+  principal_id text,
+  host text,
+  client text,
+  started_at bigint,
+  seen_at bigint,
+  state text
+)
+language plpgsql
+set search_path = pg_catalog
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  perform openclaw.executor_register(p_executor, p_kind, p_host, p_pid, p_pid_started, p_principal, p_client);
+  return query
+  select l.executor_id, l.principal_id, l.host, l.client, l.started_at, l.seen_at, l.state
+  from openclaw.presence_list(p_suspect_ms, p_limit, p_watcher, p_viewer, p_sends) l;
+end
+$$;

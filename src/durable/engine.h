@@ -41,6 +41,9 @@ void executor_init(struct executor *executor, enum executor_kind kind,
 void executor_register_call(struct db_call *call, struct arena *arena,
                             const struct executor *executor, const char *principal,
                             struct text client);
+/* Its seven parameters, for a statement that begins with them. */
+void executor_add(struct db_call *call, const struct executor *executor, const char *principal,
+                  struct text client);
 /* What the process of this pid and start time is on this host. One that is stopped may go on, and
  * is owner of what it has; but it gives no sign of life. */
 enum executor_life { EXECUTOR_DEAD, EXECUTOR_STOPPED, EXECUTOR_ALIVE };

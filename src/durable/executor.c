@@ -64,6 +64,12 @@ void executor_register_call(struct db_call *call, struct arena *arena,
                             struct text client)
 {
     db_call_init(call, arena, STATEMENT_EXECUTOR_REGISTER);
+    executor_add(call, executor, principal, client);
+}
+
+void executor_add(struct db_call *call, const struct executor *executor, const char *principal,
+                  struct text client)
+{
     db_add_string(call, executor->id);
     db_add_string(call, kind_names[executor->kind]);
     db_add_string(call, executor->host);

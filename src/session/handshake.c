@@ -358,6 +358,13 @@ static void fail_opening(struct session *session, enum error error, const struct
     }
 }
 
+static bool opened_by_connect(const struct session *session)
+{
+    const struct request *request = session->opening;
+
+    return request != NULL && request->method != NULL && request->method->handler == method_connect;
+}
+
 static void open_session(struct session *session)
 {
     struct request *request = session->opening;
@@ -366,20 +373,27 @@ static void open_session(struct session *session)
     session->tick_at = session->now + session->options->tick_interval_ms;
     session->recheck_at = session->now + clock_jitter_ms(RECHECK_MS);
     session_enter(session, SESSION_OPEN);
-    if (request != NULL && request->method != NULL && request->method->handler == method_connect)
-        request_dispatch(session, request);
-    else if (request != NULL) {
+    if (request != NULL) {
         session->bare = request->method == NULL;
         request_dispatch(session, request);
     }
+    session->here = NULL;
     input_frames(session);
 }
 
 static bool register_call(struct session *session, struct operation *operation,
                           struct db_call *ret_call)
 {
-    executor_register_call(ret_call, operation->arena, &session->engine->executor,
-                           session->principal.id, session->client);
+    if (!opened_by_connect(session)) {
+        executor_register_call(ret_call, operation->arena, &session->engine->executor,
+                               session->principal.id, session->client);
+        return true;
+    }
+    /* hello-ok says who else is here: one call for both */
+    db_call_init(ret_call, operation->arena, STATEMENT_SESSION_OPEN);
+    executor_add(ret_call, &session->engine->executor, session->principal.id, session->client);
+    presence_add(session, principal_may(&session->principal, SCOPE_OPERATOR), SNAPSHOT_PRESENCE_MAX,
+                 ret_call);
     return true;
 }
 
@@ -387,14 +401,18 @@ static void register_answer(struct session *session, struct operation *operation
                             struct failure *failure, struct db_rows *rows)
 {
     (void)operation;
-    (void)rows;
     if (error != OK && error != ERR_IN_DOUBT) {
         fail_opening(session, error, failure);
         return;
     }
     session->registered = true;
-    if (session->state == SESSION_CHECKING)
-        open_session(session);
+    if (session->state != SESSION_CHECKING)
+        return;
+    if (error == OK && rows != NULL && opened_by_connect(session)) {
+        (void)presence_seen(session, rows);
+        session->here = presence_document(session->opening->arena, rows);
+    }
+    open_session(session);
 }
 
 static const struct operation_kind register_kind = {"session.register", register_call,
@@ -495,6 +513,8 @@ void method_connect(struct session *session, struct request *request)
     refusal = session->protocol != 0 ? REFUSAL__MAX : read_connect(session, request->params);
     if (refusal != REFUSAL__MAX)
         refuse(session, request, refusal);
+    else if (session->here != NULL)
+        hello(session, request, session->here);
     else
         operation_serve(operation_new(session, &presence_kind), request);
 }

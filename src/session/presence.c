@@ -61,10 +61,15 @@ struct document *presence_document(struct arena *arena, struct db_rows *rows)
 void presence_call(struct session *session, struct arena *arena, bool watch, int64_t limit,
                    struct db_call *ret_call)
 {
+    db_call_init(ret_call, arena, STATEMENT_PRESENCE_LIST);
+    presence_add(session, watch, limit, ret_call);
+}
+
+void presence_add(struct session *session, bool watch, int64_t limit, struct db_call *ret_call)
+{
     struct presence *presence = &session->presence;
 
     presence->watching = presence->watching || watch;
-    db_call_init(ret_call, arena, STATEMENT_PRESENCE_LIST);
     db_add_int(ret_call, EXECUTOR_SUSPECT_MS(session->options));
     db_add_int(ret_call, limit);
     if (presence->watching)

@@ -267,6 +267,7 @@ struct session {
     unsigned scopes_needed;      /* asked for by their own names: the principal must have them */
     struct principal principal;
     struct request *opening; /* the frame that waits for the check; NULL: none came in time */
+    struct document *here;   /* who else is, told when it registered; of the frame's arena */
     bool connected;          /* hello-ok was said: the official dialect */
     bool bare;               /* what was last understood was a bare message */
     int64_t protocol;
@@ -478,6 +479,8 @@ struct document *presence_document(struct arena *arena, struct db_rows *rows);
 /* The list; watch: and to be rung when it changes. */
 void presence_call(struct session *session, struct arena *arena, bool watch, int64_t limit,
                    struct db_call *ret_call);
+/* Its parameters, for a statement that ends with them. */
+void presence_add(struct session *session, bool watch, int64_t limit, struct db_call *ret_call);
 bool presence_seen(struct session *session, struct db_rows *rows); /* is it another than before? */
 void presence_wake(struct session *session);
 void presence_advance(struct session *session);

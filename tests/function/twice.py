@@ -31,6 +31,7 @@ OTHERS = {
     "agent_pause_document": "reads",
     "scopes_of": "reads",
     "use_is_news": "reads",
+    "credential_check": "reads",
     "metrics": "reads",
     "message_look": "reads",
     "message_fates": "reads",
@@ -204,6 +205,14 @@ def executor_register(db):
 def presence_list(db):
     db.register("x1")
     return lambda: db.call("presence_list", suspect_ms=60000, limit=10, watcher="x1", viewer=None, sends=True)
+
+
+@row
+def session_open(db):
+    return lambda: db.call(
+        "session_open", executor="x1", kind="session", host="h1", pid=1, pid_started=1, principal="alice",
+        client='{"id":"c1"}', suspect_ms=60000, limit=32, watcher="x1", viewer=None, sends=True,
+    )  # fmt: skip
 
 
 @row

@@ -96,8 +96,8 @@ static void open_session(struct fixture *fixture)
 {
     (void)taken(fixture);
     feed(fixture, CONNECT);
-    assert_call(fixture, STATEMENT_EXECUTOR_REGISTER);
-    answer(fixture, OK);
+    assert_call(fixture, STATEMENT_SESSION_OPEN);
+    answer(fixture, OK); /* without a row, as where the answer was lost: it asks again */
     assert_call(fixture, STATEMENT_PRESENCE_LIST);
     answer(fixture, ERR_UNAVAILABLE); /* it goes without */
     assert_non_null(strstr(taken(fixture), "hello-ok"));

@@ -85,7 +85,8 @@ class Noise:
         self.last = now
         found = {
             "steal": round(steal / max(total, 1e-9), 3),
-            "foreign": round(max(busy - ours, 0) / max(total, 1e-9), 3),
+            # what has ended takes its time along: ours may be less than before
+            "foreign": round(min(max(busy - max(ours, 0), 0) / max(total, 1e-9), 1), 3),
         }
         for name, share in found.items():
             self.worst[name] = max(self.worst[name], share)

@@ -1,7 +1,7 @@
 -- Makes an agent: the principal, the agent, and its mailbox, which is the entity workflow
 -- `agent:<id>`: parked for as long as the agent lives, so that no retention sweep takes it.
 -- Called again it changes nothing. True: it was made now, by p_by, as the audit knows.
--- Locks: principal, agent, workflow_status of the mailbox.
+-- Locks: principal, agent, inbox_bound, workflow_status of the mailbox.
 create or replace function openclaw.agent_provision(
   p_agent text,
   p_app text,
@@ -44,6 +44,10 @@ begin
   if v_made then
     insert into openclaw.audit (principal_id, act, subject)
     values (p_by, 'agent.provision', p_agent);
+    -- nobody can have sent to it yet, so this needs no counting (inbox_room)
+    insert into openclaw.inbox_bound (agent_id, base)
+    values (p_agent, -nextval('openclaw.inbox_arrival'))
+    on conflict do nothing;
   end if;
 
   insert into dbos_system.workflow_status (

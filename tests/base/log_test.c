@@ -128,9 +128,9 @@ static void failures(void **state)
     log_failure("db", &failure);
     take();
     assert_non_null(strstr(got, "\"level\":\"warn\""));
-    assert_non_null(strstr(got,
-                           "\"code\":\"UNAVAILABLE\",\"error\":\"the database cannot be reached\","
-                           "\"detail\":\"no route\",\"sqlstate\":\"08006\"}"));
+    assert_non_null(strstr(got, "\"code\":\"UNAVAILABLE\",\"error\":\"the database cannot be "
+                                "reached or does not answer in time\","
+                                "\"detail\":\"no route\",\"sqlstate\":\"08006\"}"));
     (void)failure_set(&failure, ERR_INTERNAL, "bug");
     log_failure("db", &failure);
     take();

@@ -2,7 +2,7 @@
 // What a DBOS client may do to the workflow of a message while its recipient has it, and afterwards:
 // fork and rewind it, at every step; and to a mailbox.
 
-import { cases, often, sleep, APPLICATION } from "./case.mjs";
+import { cases, often, pg, sleep, url, APPLICATION } from "./case.mjs";
 
 const QUEUE = { queueName: "openclaw", workflowName: "routeAgentMessage", applicationName: APPLICATION };
 
@@ -93,6 +93,20 @@ await cases({
     t.equal(await t.host("acknowledge", agent, '"both"'), 2, "what was sent to it before and after is there");
     const copies = await t.rows("select workflow_uuid from SCHEMA.workflow_status where name = 'agent' and workflow_uuid not like 'agent:%'");
     t.equal(copies, [], "nothing is left of the fork");
+  },
+
+  "22 a transaction left open": async (t) => {
+    const agent = t.id("agent");
+    const transaction = new pg.Client({ connectionString: url });
+    await t.host("provision", agent);
+    await transaction.connect();
+    await transaction.query("begin");
+    await t.client.sendInTransaction(transaction, `agent:${agent}`, "inside");
+    await t.client.send(`agent:${agent}`, "outside");
+    t.equal(await t.host("acknowledge", agent, "null"), 1, "while it is open, others send to the agent, too");
+    await transaction.query("commit");
+    t.equal(await t.host("acknowledge", agent, "null"), 1, "and its message is there when it has committed");
+    await transaction.end();
   },
 
   "24 rewinds of a message": async (t) => {

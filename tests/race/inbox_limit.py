@@ -116,6 +116,22 @@ def test_rolled_back(db):
     tap.equal(told, {"committed": 700 * SENDERS - 600, "INBOX_FULL": 600}, "what was rolled back takes no room")
 
 
+SEND = "select dbos_system.send_message('agent:{}', '1', message_id => '{}')"
+
+
+def test_open_transaction(db):
+    """A client that has sent and keeps its transaction open keeps nobody from an inbox that has room."""
+    db.provision("fresh")
+    with db.another() as client:
+        client.run("begin")
+        client.run(SEND.format("fresh", "o1"))
+        db.run("set lock_timeout = '100ms'")
+        db.run(SEND.format("fresh", "o2"))
+        [row] = db.commit(message("o3", to="fresh"))
+        tap.equal(row["outcome"], "committed", "to a new agent it has sent: others send, too")
+        client.run("rollback")
+
+
 def test_filling(db):
     """Two whom the bound leaves no room, while a third is under way."""
     db.commit(message("c1"))
@@ -190,7 +206,7 @@ def test_many_inboxes(db):
 
 
 TESTS = (
-    test_batches, test_batches_default, test_small, test_far, test_full, test_rolled_back, test_filling,
+    test_batches, test_batches_default, test_small, test_far, test_full, test_rolled_back, test_open_transaction, test_filling,
     test_dbos_clients, test_many_inboxes,
 )  # fmt: skip
 

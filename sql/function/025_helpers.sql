@@ -181,9 +181,35 @@ as $$
   end
 $$;
 
--- A value that another program stored, as JSON text. What cannot be taken apart (broken JSON, an
--- escape that PostgreSQL's text cannot hold, such as \u0000) becomes a string, as it is stored: others'
--- data never raises.
+-- JSON text without what jsonb and UTF-8 cannot hold: U+FFFD stands for \u0000 and for half of a surrogate
+-- pair. An escaped backslash, and a whole pair, step aside meanwhile as characters that JSON never has.
+create or replace function openclaw.json_holdable(p_text text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when p_text !~ '\\u(0000|[dD][89a-fA-F])' then p_text
+    else pg_catalog.replace(
+      pg_catalog.regexp_replace(
+        pg_catalog.regexp_replace(
+          pg_catalog.regexp_replace(
+            pg_catalog.replace(p_text, '\\', pg_catalog.chr(1)),
+            '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})',
+            pg_catalog.chr(2) || '\1' || pg_catalog.chr(3) || '\2', 'g'
+          ),
+          '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g'
+        ),
+        pg_catalog.chr(2) || '(.{4})' || pg_catalog.chr(3), '\\u\1\\u', 'g'
+      ),
+      pg_catalog.chr(1), '\\'
+    )
+  end
+$$;
+
+-- A value that another program stored, as JSON text. What cannot be taken apart (broken JSON) becomes a
+-- string, as it is stored: others' data never raises.
 create or replace function openclaw.decode_value(p_serialization text, p_stored text)
 returns text
 language plpgsql
@@ -192,8 +218,11 @@ set search_path = pg_catalog
 as $$
 begin
   return case p_serialization
-    when 'portable_json' then p_stored::json::text
-    when 'js_superjson' then coalesce((p_stored::json -> 'json')::text, case when p_stored is not null then 'null' end)
+    when 'portable_json' then openclaw.json_holdable(p_stored)::json::text
+    when 'js_superjson' then coalesce(
+      (openclaw.json_holdable(p_stored)::json -> 'json')::text,
+      case when p_stored is not null then 'null' end
+    )
     else to_json(p_stored)::text
   end;
 exception

@@ -229,12 +229,13 @@ begin
         insert into dbos_system.workflow_status (
           workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,
           created_at, updated_at, application_id, recovery_attempts, priority, serialization,
-          application_name, creator_xid, queue_name
+          application_name, creator_xid, queue_name, attributes
         )
         values (
           v_id, 'ENQUEUED', v_to ->> 'workflow', v_message.sender, '', '',
           v_now, v_now, '', 0, 0, 'portable_json',
-          v_to ->> 'application', gen_random_uuid()::text, v_to ->> 'queue'
+          v_to ->> 'application', gen_random_uuid()::text, v_to ->> 'queue',
+          jsonb_build_object('openclawMessage', v_message.message_uuid)
         );
         -- what another workflow of this id has left
         delete from dbos_system.operation_outputs o

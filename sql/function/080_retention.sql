@@ -77,7 +77,7 @@ begin
     from dbos_system.workflow_status s
     where s.completed_at < v_before
       and s.status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
-      and s.application_name = p_app
+      and (s.application_name = p_app or s.attributes ? 'openclawMessage')
       and not exists (
         select
         from openclaw.agent a
@@ -177,7 +177,7 @@ as $$
       from dbos_system.workflow_status s
       where s.completed_at < b.before
         and s.status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
-        and s.application_name = p_app
+        and (s.application_name = p_app or s.attributes ? 'openclawMessage')
         and not exists (
           select
           from openclaw.agent a

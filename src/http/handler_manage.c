@@ -49,7 +49,6 @@ enum error handle_workflow_manage(struct http_context *context)
             principal_may(&context->principal, SCOPE_OPERATOR) ? NULL : context->principal.id,
         .by = context->principal.id,
         .verb = "delete",
-        .id = message_workflow_id(context->arena, &context->principal, context->params[0]),
         .new_id = request_query(request, "newId"),
         .version = request_query(request, "version"),
         .queue = request_query(request, "queue"),
@@ -66,6 +65,8 @@ enum error handle_workflow_manage(struct http_context *context)
         error = read_children(context, &manage.children);
     if (error == OK && context->body != NULL)
         error = read_body(context, &manage);
+    if (error == OK)
+        error = handler_workflow_id(context, &manage.id);
     if (error != OK)
         return error;
     if (manage.new_id.data && !text_is_workflow_id(manage.new_id))
@@ -76,7 +77,7 @@ enum error handle_workflow_manage(struct http_context *context)
         manage.verb = arena_text(context->arena, request->segments[2]).data;
     if (text_is(text_of(manage.verb), "recover"))
         manage.verb = "resume"; /* from its last checkpoint, whoever held it */
-    if (!text_is_workflow_id(manage.id))
+    if (manage.id.data == NULL)
         return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such workflow");
     manage_call(&call, context->arena, &context->server->engine, &manage);
     error = handler_run(context, &call, &rows);

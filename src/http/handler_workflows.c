@@ -64,12 +64,32 @@ static enum error not_found(struct http_context *context, struct text id)
     return ERR_NOT_FOUND;
 }
 
-/* The id of the path, as the one who wrote it means it; absent where it can be none. */
-static struct text wanted_id(struct http_context *context)
+/* Is there one under this very id? */
+static enum error is_there(struct http_context *context, struct text id, bool *ret_there)
 {
-    struct text id = message_workflow_id(context->arena, &context->principal, context->params[0]);
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
 
-    return text_is_workflow_id(id) ? id : TEXT_NONE;
+    db_call_init(&call, context->arena, STATEMENT_WORKFLOW_OWNER);
+    db_add_text(&call, id);
+    error = handler_run(context, &call, &rows);
+    *ret_there = error == OK && db_rows_count(rows) > 0;
+    return error;
+}
+
+enum error handler_workflow_id(struct http_context *context, struct text *ret_id)
+{
+    struct text given = context->params[0];
+    struct text id = message_workflow_id(context->arena, &context->principal, given);
+    bool there = false;
+    enum error error = OK;
+
+    if (id.data != given.data && principal_may(&context->principal, SCOPE_OPERATOR) &&
+        text_is_workflow_id(given))
+        error = is_there(context, given, &there);
+    *ret_id = there ? given : text_is_workflow_id(id) ? id : TEXT_NONE;
+    return error;
 }
 
 static struct document *column(struct http_context *context, struct db_rows *rows, size_t row,
@@ -115,11 +135,13 @@ static void put_workflow(struct http_context *context, struct db_rows *rows,
 enum error handle_workflow_get(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
-    struct text id = wanted_id(context);
+    struct text id = TEXT_NONE;
     struct db_rows *rows;
     struct db_call call;
-    enum error error;
+    enum error error = handler_workflow_id(context, &id);
 
+    if (error != OK)
+        return error;
     if (id.data == NULL)
         return not_found(context, context->params[0]);
     db_call_init(&call, context->arena, STATEMENT_WORKFLOW_GET);
@@ -144,12 +166,14 @@ static enum error run_for_workflow(struct http_context *context, enum statement 
                                    struct text *ret_id, int64_t *ret_limit,
                                    struct db_rows **ret_rows)
 {
-    struct text id = wanted_id(context);
+    struct text id = TEXT_NONE;
     struct db_rows *owner;
     struct db_call call;
     enum error error = request_query_int(context->request, "limit", 1, PARTS_LIMIT_MAX,
                                          PARTS_LIMIT_DEFAULT, &context->failure, ret_limit);
 
+    if (error == OK)
+        error = handler_workflow_id(context, &id);
     if (error != OK)
         return error;
     if (id.data == NULL)

@@ -281,7 +281,8 @@ enum error test_script(struct workflow *workflow)
     return workflow_finish(workflow, results);
 }
 
-/* What a schedule starts: its arguments are the time and the schedule's context, an object. */
+/* What a schedule starts: its arguments are the time and the schedule's context; of an object its
+ * members are in the output. */
 enum error test_schedule(struct workflow *workflow)
 {
     struct document *arguments = workflow_arguments(workflow);
@@ -290,7 +291,8 @@ enum error test_schedule(struct workflow *workflow)
     struct document *output = document_object(arena);
 
     document_put(output, "at", document_copy(arena, document_at(arguments, 0)));
-    for (size_t i = 0; i < document_count(context); i++) {
+    for (size_t i = 0; document_kind(context) == DOCUMENT_OBJECT && i < document_count(context);
+         i++) {
         const char *key = arena_text(arena, document_key(context, i)).data;
         document_put(output, key, document_copy(arena, document_get(context, key)));
     }

@@ -94,6 +94,36 @@ def test_sent_by_client(db):
     )
 
 
+def test_swept(db):
+    """What was enqueued for an agent goes with the retention of its message; the application's own stays."""
+    db.commit(message("old"), message("young"))
+    db.call("bridge", limit=10)
+    end(db, "alice:old/dbos", "SUCCESS", output="1")
+    db.run(
+        "insert into dbos_system.workflow_status (workflow_uuid, status, name, application_name)"
+        " values ('theirs', 'SUCCESS', 'answer', 'app');"
+        "update dbos_system.workflow_status set completed_at = 1 where workflow_uuid in ('theirs', 'alice:old/dbos')"
+    )
+    preview = "select workflows as t from openclaw.prune_preview('openclaw-gateway', 86400000)"
+    tap.equal(int(db.value(preview)), 1, "it would go")
+    db.run("select * from openclaw.prune('openclaw-gateway', 86400000, 100)")
+    left = db.rows("select workflow_uuid as id from dbos_system.workflow_status where application_name = 'app' order by 1")
+    tap.equal([row["id"] for row in left], ["alice:young/dbos", "theirs"], "it goes, and nothing else")
+    tap.equal(db.count("dbos_system.workflow_input", "workflow_uuid = 'alice:old/dbos'"), 0, "with its content")
+
+
+def test_unholdable(db):
+    """\\u0000 and halves of surrogate pairs become U+FFFD; nothing that only looks like them does."""
+    told = r'"a\u0000b\ud800 \ud83d\ude00 \\\\u0000 \\\\\udc00 \u00e9 \udc00"'
+    kept = r'"a\ufffdb\ufffd \ud83d\ude00 \\\\u0000 \\\\\ufffd \u00e9 \ufffd"'
+    for serialization, stored in (("portable_json", told), ("js_superjson", f'{{"json":{told},"__dbos_serializer":"superjson"}}')):
+        got = db.value(f"select openclaw.decode_value('{serialization}', $${stored}$$) as t")
+        tap.equal(got, kept, f"{serialization}: as far as it can be held")
+        db.value(f"select ($${got}$$::jsonb)::text as t")
+    broken = db.value("select openclaw.decode_value('js_superjson', $${\"json\":\"\\u0000$$) as t")
+    tap.equal(broken, r'"{\"json\":\"\\u0000"', "broken it is a text, as it is")
+
+
 def given(db, identity):
     return db.rows(
         "select s.status, s.queue_name as queue, s.name from dbos_system.workflow_status s"
@@ -223,9 +253,10 @@ with Cluster() as cluster:
         try:
             test_bridge(database)
             test_bad_data(database)
+            test_unholdable(database)
             database.clear()
             test_sent_by_client(database)
-            for test in (test_redriven, test_reconfigured, test_ended_otherwise, test_refused):
+            for test in (test_swept, test_redriven, test_reconfigured, test_ended_otherwise, test_refused):
                 database.clear()
                 test(database)
         except (SqlError, AssertionError, IndexError, ValueError) as error:

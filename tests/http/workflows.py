@@ -129,6 +129,22 @@ def managing(http, root):
         http.send("POST", f"/workflows/root:{name}/cancel", token=root)
 
 
+def by_their_ids(gateway, http, alice, root):
+    """An operator reaches workflows under whatever ids DBOS clients chose for them."""
+    gateway.execute(
+        "insert into dbos_system.workflow_status (workflow_uuid, status, name, serialization, created_at, updated_at)"
+        " values ('order-17', 'PENDING', 'theirs', 'portable_json', 1, 1), ('root:order-18', 'SUCCESS', 'x', null, 1, 1)"
+    )
+    answer = http.get("/workflows/order-17", token=root)
+    tap.equal((answer.status, answer.json().get("workflowUuid")), (200, "order-17"), "as the list shows it")
+    tap.equal(http.get("/workflows/order-17/steps", token=root).status, 200, "and its steps")
+    tap.equal(http.get("/workflows/order-18", token=root).json()["workflowUuid"], "root:order-18", "its own by the key")
+    tap.equal(http.get("/workflows/order-17", token=alice).status, 404, "nobody else")
+    answer = http.send("POST", "/workflows/order-17/cancel", token=root)
+    tap.equal((answer.status, answer.json().get("workflowUuid")), (200, "order-17"), "to cancel")
+    tap.equal(http.send("DELETE", "/workflows/order-17", token=root).status, 200, "and to delete")
+
+
 def listing(gateway, http, alice, root):
     gateway.execute(
         "insert into dbos_system.workflow_status (workflow_uuid, status, name, authenticated_user,"
@@ -248,6 +264,7 @@ def main():
             foreign(gateway, http, root)
             parts(gateway, http, alice)
             managing(http, root)
+            by_their_ids(gateway, http, alice, root)
             listing(gateway, http, alice, root)
             starting(gateway, http, alice, root)
             greeting(gateway, http, root)

@@ -9,11 +9,13 @@
 
 #define STEP_MAX INT32_MAX
 
-/* {startStep?,newId?,version?,queue?}: the same as the query says; what stands here counts. */
+/* {startStep?,newId?,version?,queue?,children?}, as far as the route knows them: the same as the
+ * query says; what stands here counts. */
 static enum error read_body(struct http_context *context, struct manage *manage)
 {
     static const char *const names[] = {"newId", "version", "queue"};
     struct text *const values[] = {&manage->new_id, &manage->version, &manage->queue};
+    const struct document *children = document_get(context->body, "children");
     int64_t step;
     enum error error = body_int(context, context->body, "startStep", manage->step, &step);
 
@@ -26,9 +28,15 @@ static enum error read_body(struct http_context *context, struct manage *manage)
         if (error == OK && value.data != NULL)
             *values[i] = value;
     }
-    if (error == OK)
-        manage->step = step;
-    return error;
+    if (error == OK && document_kind(children) > DOCUMENT_NULL &&
+        document_kind(children) != DOCUMENT_BOOL)
+        error =
+            failure_set(&context->failure, ERR_INVALID_REQUEST, "children must be true or false");
+    if (error != OK)
+        return error;
+    manage->children = document_bool(children, manage->children);
+    manage->step = step;
+    return OK;
 }
 
 static enum error read_children(struct http_context *context, bool *ret_children)

@@ -123,6 +123,15 @@ def managing(http, root):
     tap.equal([s["stepId"] for s in steps], [0], "from that step on")
     answer = http.post("/workflows/root:f1/fork", {"startStep": -1}, token=root)
     tap.equal(code_of(answer), (400, "INVALID_REQUEST"), "a step that is none")
+    for verb, body in (("rewind", {"startStep": -1}), ("rewind", {"nonsense": 1}), ("cancel", {"children": 1}),
+                       ("restart", {"startStep": 1}), ("resume", {"newId": "x"}), ("recover", {"queue": "x"})):  # fmt: skip
+        answer = http.post(f"/workflows/root:f1/{verb}", body, token=root)
+        tap.equal(code_of(answer), (400, "INVALID_REQUEST"), f"no body is ignored: {verb} {body}")
+    answer = http.post("/workflows/root:f1/restart", {"newId": "f3"}, token=root)
+    tap.equal((answer.status, answer.json().get("workflowUuid")), (200, "root:f3"), "a restart told by a body")
+    http.post("/workflows/root:f3/cancel", {"children": True}, token=root)
+    answer = http.post("/workflows/root:f2/rewind", {"startStep": 1, "queue": "openclaw"}, token=root)
+    tap.equal(code_of(answer), (400, "INVALID_REQUEST"), "a rewind told by a body, of one that has not ended")
     answer = http.send("POST", "/workflows/root:f1/recover", token=root)
     tap.equal((answer.status, answer.json()["status"]), (200, "ENQUEUED"), "recovered")
     for name in ("f1", "f2"):

@@ -63,6 +63,20 @@ static enum error watch(struct ctl *ctl, const struct verb *verb, struct failure
     }
 }
 
+/* What is no UTF-8 never reaches the database, wherever it stands. */
+static enum error check_encoding(const struct arguments *arguments, struct failure *failure)
+{
+    for (unsigned i = 0; i < arguments->operand_count; i++)
+        if (!utf8_valid(text_of(arguments->operands[i])))
+            return failure_set(failure, ERR_INVALID_ENCODING, "argument %u is no UTF-8 text",
+                               i + 1);
+    for (unsigned f = 0; f < FLAG__MAX; f++)
+        if (arguments->flags[f] && !utf8_valid(text_of(arguments->flags[f])))
+            return failure_set(failure, ERR_INVALID_ENCODING, "what %s gives is no UTF-8 text",
+                               flag_rows[f].name);
+    return OK;
+}
+
 static enum error run_verb(struct ctl *ctl, struct failure *failure)
 {
     const struct verb *verb = NULL;
@@ -87,6 +101,8 @@ int main(int argc, char **argv)
                                        db_setting_fault);
     ctl.arena = arena_new();
     failure.error = arguments_parse(&ctl.arguments, argc - first, argv + first, &failure);
+    if (failure.error == OK)
+        failure.error = check_encoding(&ctl.arguments, &failure);
     ctl.json = ctl.arguments.flags[FLAG_JSON] != NULL;
     if (failure.error == OK && ctl.arguments.flags[FLAG_HELP]) {
         buffer_clear(&usage);

@@ -239,7 +239,9 @@ enum error ctl_chat_list(struct ctl *ctl, struct failure *failure)
     enum error error;
 
     if ((error = ctl_limit(ctl, &limit, failure)) != OK ||
-        (error = ctl_from(ctl, &from, failure)) != OK)
+        (error = ctl_from(ctl, &from, failure)) != OK ||
+        (ctl->arguments.operand_count > 0 &&
+         (error = ctl_agent_must_exist(ctl, ctl_operand(ctl, 0), failure)) != OK))
         return error;
     db_call_init(&call, ctl->arena, STATEMENT_CONVERSATION_LIST);
     db_add_string(&call, from);

@@ -271,6 +271,7 @@ static enum error parse_headers(struct http_request *request, http_variable_func
         {"HTTP_ORIGIN", "Origin", &request->origin},
         {"HTTP_HOST", "Host", &request->host},
         {"CONTENT_TYPE", "Content-Type", &request->content_type},
+        {"HTTP_CONTENT_ENCODING", "Content-Encoding", &request->content_encoding},
         {"CONTENT_LENGTH", "Content-Length", &request->content_length},
         {"HTTP_AUTHORIZATION", "Authorization", &request->authorization},
         {"HTTP_IDEMPOTENCY_KEY", "Idempotency-Key", &request->idempotency_key},

@@ -44,7 +44,8 @@ struct http_request {
     unsigned segment_count;
     struct http_query query[HTTP_QUERY_MAX]; /* decoded, no name twice */
     unsigned query_count;
-    struct text host, content_type, authorization, idempotency_key; /* absent where not sent */
+    struct text host, content_type, content_encoding, authorization,
+        idempotency_key; /* absent where not sent */
     struct text if_match, if_none_match, origin, access_control_request_method;
     struct text remote_address;
     bool is_secure;          /* the web server took it over TLS */

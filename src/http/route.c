@@ -256,8 +256,12 @@ static enum error take_body(struct http_context *context, const struct http_rout
     enum error error;
 
     if (route->body == BODY_NONE ||
-        (route->body == BODY_OPTIONAL && request->content_type.len == 0))
+        (route->body == BODY_OPTIONAL && request->content_type.len == 0 &&
+         (request->content_length.len == 0 || text_is(request->content_length, "0"))))
         return OK;
+    if (request->content_encoding.len > 0 && !text_is(request->content_encoding, "identity"))
+        return failure_set(&context->failure, ERR_UNSUPPORTED_MEDIA_TYPE,
+                           "send the body as it is, without Content-Encoding");
     if (!is_media &&
         !(route->body == BODY_BATCH && request_is_media(request, "application/x-ndjson", NULL)))
         return failure_set(&context->failure, ERR_UNSUPPORTED_MEDIA_TYPE,

@@ -21,7 +21,7 @@ def refused(stage, cases):
         result = stage.ctl(*arguments)
         tap.ok(
             result.code == code and word in result.err and not result.out,
-            f"refused: {' '.join(arguments)}",
+            f"refused: {' '.join(arguments)!a}",
             str(result),
         )
 
@@ -125,6 +125,10 @@ def chat(stage):
         (["chat", "send", "bob", ""], 64, "message"),
         (["chat", "send", "bob", "x", "--conversation", "a b"], 64, "conversationId"),
         (["chat", "list", "--from", "nobody"], 66, "nobody"),
+        (["chat", "list", "nobody"], 66, "agent list"),
+        (["chat", "list", "\udcff"], 65, "argument 3 is no UTF-8"),
+        (["agent", "set", "bob", "--name", "\udcff"], 65, "--name"),
+        (["message", "redrive", "--reason", "\udcff", "--dry-run"], 65, "--reason"),
     ))  # fmt: skip
 
 

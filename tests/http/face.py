@@ -3,6 +3,7 @@
 """What every route has in common: addresses, methods, credentials, bodies, problems; and what a
 web server may send that is no request at all."""
 
+import gzip
 import json
 import struct
 import sys
@@ -176,6 +177,10 @@ def bodies(http, alice):
     problem(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "a body that is no JSON")
     answer = http.send("POST", "/messages", b"{}", token=alice)
     problem(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "a body without a type")
+    answer = http.send("POST", "/messages", gzip.compress(json.dumps(good).encode()),
+                       {"Content-Type": "application/json", "Content-Encoding": "gzip"}, token=alice)  # fmt: skip
+    problem(answer, 415, "UNSUPPORTED_MEDIA_TYPE", "a body in another encoding")
+    tap.equal(http.post("/messages", good, {"Content-Encoding": "identity"}, token=alice).status, 200, "or in none")
     for media in ("application/json; charset=utf-8", "application/vnd.x+json"):
         answer = http.post("/messages", good, {"Content-Type": media}, token=alice)
         tap.equal(answer.status, 200, f"a body of {media}")

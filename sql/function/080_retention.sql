@@ -78,6 +78,12 @@ begin
     where s.completed_at < v_before
       and s.status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
       and (s.application_name = p_app or s.attributes ? 'openclawMessage')
+      -- what the bridge has yet to settle: its output is the reply
+      and not exists (
+        select
+        from openclaw.dispatch d
+        where d.workflow_uuid = s.workflow_uuid
+      )
       and not exists (
         select
         from openclaw.agent a
@@ -178,6 +184,11 @@ as $$
       where s.completed_at < b.before
         and s.status in ('SUCCESS', 'ERROR', 'CANCELLED', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
         and (s.application_name = p_app or s.attributes ? 'openclawMessage')
+        and not exists (
+          select
+          from openclaw.dispatch d
+          where d.workflow_uuid = s.workflow_uuid
+        )
         and not exists (
           select
           from openclaw.agent a

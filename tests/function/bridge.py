@@ -99,6 +99,7 @@ def test_swept(db):
     db.commit(message("old"), message("young"))
     db.call("bridge", limit=10)
     end(db, "alice:old/dbos", "SUCCESS", output="1")
+    db.call("bridge", limit=10)
     db.run(
         "insert into dbos_system.workflow_status (workflow_uuid, status, name, application_name)"
         " values ('theirs', 'SUCCESS', 'answer', 'app');"
@@ -110,6 +111,20 @@ def test_swept(db):
     left = db.rows("select workflow_uuid as id from dbos_system.workflow_status where application_name = 'app' order by 1")
     tap.equal([row["id"] for row in left], ["alice:young/dbos", "theirs"], "it goes, and nothing else")
     tap.equal(db.count("dbos_system.workflow_input", "workflow_uuid = 'alice:old/dbos'"), 0, "with its content")
+
+
+def test_kept_until_settled(db):
+    """An answer stays, however old, until the bridge has given it to whoever asked."""
+    db.commit(message("late"))
+    db.call("bridge", limit=10)
+    end(db, "alice:late/dbos", "SUCCESS", output="1")
+    db.run("update dbos_system.workflow_status set completed_at = 1 where workflow_uuid = 'alice:late/dbos'")
+    preview = "select workflows as t from openclaw.prune_preview('openclaw-gateway', 86400000)"
+    tap.equal(int(db.value(preview)), 0, "it would stay")
+    db.run("select * from openclaw.prune('openclaw-gateway', 86400000, 100)")
+    db.call("bridge", limit=10)
+    state = "select i.state as t from openclaw.inbox i where i.message_uuid = 'alice:late'"
+    tap.equal(db.value(state), "acked", "its answer is given")
 
 
 def test_unholdable(db):
@@ -256,7 +271,7 @@ with Cluster() as cluster:
             test_unholdable(database)
             database.clear()
             test_sent_by_client(database)
-            for test in (test_swept, test_redriven, test_reconfigured, test_ended_otherwise, test_refused):
+            for test in (test_swept, test_kept_until_settled, test_redriven, test_reconfigured, test_ended_otherwise, test_refused):
                 database.clear()
                 test(database)
         except (SqlError, AssertionError, IndexError, ValueError) as error:

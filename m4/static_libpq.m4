@@ -9,7 +9,7 @@ AC_DEFUN([OPENCLAW_STATIC_LIBPQ], [
         pg_config --pkglibdir), libssl.a and libcrypto.a: it starts in a third of the time, and is to be
         built again when these are updated])],
     [], [with_static_libpq=no])
-  SESSION_LIBS='$(LIBPQ_LIBS) $(JSON_C_LIBS) $(NETTLE_LIBS)'
+  SESSION_LIBS='$(DLOPEN_LIBS) $(JSON_C_LIBS) $(NETTLE_LIBS)'
   AS_IF([test "x$with_static_libpq" != xno], [
     AS_IF([test "x$with_static_libpq" = xyes],
       [static_libpq_dir=`pg_config --pkglibdir 2>/dev/null`],

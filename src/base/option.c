@@ -410,7 +410,7 @@ static const char common_usage[] =
     "  --version, --help\n";
 
 int options_from_arguments(struct options *ret_options, int argc, char **argv, const char *usage,
-                           option_check *check)
+                           option_check *check, enum option_check_when when)
 {
     const char *file = NULL;
     bool check_only = false;
@@ -437,6 +437,8 @@ int options_from_arguments(struct options *ret_options, int argc, char **argv, c
             break;
         }
     }
+    if (when == CHECK_WHEN_TOLD && !check_only)
+        check = NULL;
     if (options_load(ret_options, file, check, stderr) != OK)
         exit(error_exit_code(ERR_CONFIG));
     if (check_only) {

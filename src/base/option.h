@@ -44,11 +44,16 @@ typedef const char *option_check(const char *name, const char *value);
 enum error options_load(struct options *ret_options, const char *file, option_check *check,
                         FILE *report) MUST_CHECK;
 
+/* When a program asks `check`: loading libpq is most of what a short-lived one does at its start.
+ */
+enum option_check_when { CHECK_AT_EACH_START, CHECK_WHEN_TOLD };
+
 /* What every program's main does with its arguments: --config FILE, --check-config (loads, says
  * "configuration ok" or the faults, exits 0 or 78), --version, --help (prints `usage`). Returns
- * the index of the first argument that is not one of these; exits on a fault (78 or 64). */
+ * the index of the first argument that is not one of these; exits on a fault (78 or 64).
+ * CHECK_WHEN_TOLD: `check` is for --check-config alone. */
 int options_from_arguments(struct options *ret_options, int argc, char **argv, const char *usage,
-                           option_check *check);
+                           option_check *check, enum option_check_when when);
 
 /* NAME=value lines; secrets as "(set)" or "(not set)". */
 void options_print(const struct options *options, FILE *out);

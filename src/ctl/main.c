@@ -98,7 +98,7 @@ int main(int argc, char **argv)
     buffer_init(&usage, USAGE_MAX);
     log_open("gatewayctl", LOG_WARN);
     int first = options_from_arguments(&ctl.options, argc, argv, verb_usage(NULL, &usage),
-                                       db_setting_fault);
+                                       db_setting_fault, CHECK_AT_EACH_START);
     ctl.arena = arena_new();
     failure.error = arguments_parse(&ctl.arguments, argc - first, argv + first, &failure);
     if (failure.error == OK)

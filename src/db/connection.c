@@ -80,6 +80,8 @@ static int64_t connect_deadline(PGconn *conn)
 enum error connection_start(struct db *db, struct failure *failure)
 {
     struct conninfo info = {.count = 0};
+    if (PQlibVersion() == 0) /* libpq_late.c; a linked libpq has a version */
+        return outcome_of_loss(failure, "connect", NULL, NULL, false);
     for (size_t i = 0; i < sizeof weak_defaults / sizeof weak_defaults[0]; i++)
         set(&info, weak_defaults[i][0], weak_defaults[i][1]);
 

@@ -124,7 +124,11 @@ static bool are_ports(const char *value)
 const char *db_setting_fault(const char *name, const char *value)
 {
     static const char ports[] = "its port must be a number from 1 to 65535";
-    if (strncmp(name, "PG", 2) == 0) {
+    bool variable = strncmp(name, "PG", 2) == 0;
+    if (PQlibVersion() == 0) /* libpq_late.c: it cannot be loaded */
+        return variable ? PQerrorMessage(NULL)
+                        : "what libpq reads, and that cannot be loaded; install libpq5";
+    if (variable) {
         if (!is_variable(name))
             return "libpq has no such variable; see its manual, Environment Variables";
         return strcmp(name, "PGPORT") != 0 || are_ports(value) ? NULL : ports;

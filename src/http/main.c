@@ -44,7 +44,8 @@ int main(int argc, char **argv)
 
     if (cgi_asked()) /* the arguments are the client's then */
         return run_cgi();
-    index = options_from_arguments(&options, argc, argv, usage, db_setting_fault);
+    index =
+        options_from_arguments(&options, argc, argv, usage, db_setting_fault, CHECK_AT_EACH_START);
     log_open("openclaw-gateway-http", (enum log_level)options.log_level);
     if (index < argc) {
         (void)failure_set(&failure, ERR_INVALID_REQUEST, "unknown argument %.100s; see --help",

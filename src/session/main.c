@@ -44,7 +44,8 @@ int main(int argc, char **argv)
     struct db *db;
     enum error error;
 
-    if (options_from_arguments(&options, argc, argv, usage, db_setting_fault) < argc) {
+    if (options_from_arguments(&options, argc, argv, usage, db_setting_fault, CHECK_WHEN_TOLD) <
+        argc) {
         fputs(usage, stderr);
         return 64;
     }

@@ -135,9 +135,13 @@ void session_answer(struct session *session, enum error error, const struct fail
         session->retries = 0;
         session->retry_at = 0;
     } else {
+        bool first = session->retries == 0 && error != ERR_SERIALIZATION;
+
         pause_database(session, error);
         if (operation->kind->patient && now < operation->deadline &&
             session->state != SESSION_ENDING) {
+            if (first) /* why the client waits; who gives up later does not know it any more */
+                log_failure(operation->kind->name, failure);
             operation->next = session->queue;
             session->queue = operation;
             if (operation->next == NULL)

@@ -151,7 +151,7 @@ int main(int argc, char **argv)
     int first = options_from_arguments(&options, argc, argv,
                                        "usage: " PROGRAM " [--config FILE] [--once]\n\n"
                                        "  --once           one full sweep, said in one line\n",
-                                       db_setting_fault);
+                                       db_setting_fault, CHECK_AT_EACH_START);
     bool once = first + 1 == argc && strcmp(argv[first], "--once") == 0;
 
     if (first < argc && !once) {

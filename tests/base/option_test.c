@@ -328,7 +328,7 @@ static int run(const char *const *arguments)
 
         (void)dup2(out[1], STDOUT_FILENO);
         (void)dup2(out[1], STDERR_FILENO);
-        code = options_from_arguments(&options, argc, argv, "usage: unit\n", NULL);
+        code = options_from_arguments(&options, argc, argv, "usage: unit\n", check, CHECK_WHEN_TOLD);
         exit(200 + code);
     }
     (void)close(out[1]);

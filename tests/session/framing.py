@@ -200,13 +200,14 @@ def check_burst(tap, world):
         {"type": "req", "id": f"b{i}", "method": "ping", "params": {"x": "x" * 300000}} for i in range(6)
     ]
     bearer = {"HTTP_AUTHORIZATION": f"Bearer {world.tokens['alice']}"}
+    with world.connect("bob") as bob:  # one that has connected, and so has loaded libpq
+        before = bob.memory()
     for name, more, size, first in (
         ("the header's", bearer, 1 << 20, []),
         ("connect's", {}, 1 << 16, [connect_frame(world.tokens["alice"])]),
     ):
         with world.cluster.session("gateway") as lock, world.open(**more) as session:
             session.event("connect.challenge")
-            before = session.memory()
             lock.run("begin; lock table openclaw.credential in access exclusive mode")
             data = b"".join(json.dumps(f).encode() + b"\n" for f in first + frames)
             writer = threading.Thread(target=write_all, args=(session.process.stdin.fileno(), data))

@@ -65,7 +65,23 @@ begin
     set state = p_state,
       handed = i.handed or p_state = 'acked',
       reason = case when p_state <> 'acked' then p_reason end,
-      due_at = v_now
+      due_at = v_now,
+      -- a carrier that was cancelled meanwhile takes no outcome: its message keeps the answer for when it is
+      -- resumed. By its id: an index of what was cancelled would be read whole
+      result = case
+        when p_state = 'acked'
+          and g.response is not null
+          and i.result is null
+          and (select s.status = 'CANCELLED' from dbos_system.workflow_status s where s.workflow_uuid = i.workflow_uuid)
+        then format(
+          '{"messageId":%s,"status":"acknowledged","deliveryAttempts":%s,"lastAttemptTime":%s,"response":%s}',
+          to_json(openclaw.message_id(i.sender, i.message_uuid)),
+          i.attempt,
+          coalesce('"' || openclaw.iso(i.last_attempt_at) || '"', 'null'),
+          g.response
+        )
+        else i.result
+      end
     from unnest(p_seq, p_delivery, p_response) as g (seq, delivery, response)
     where i.inbox_seq = g.seq
       and case
@@ -183,29 +199,5 @@ begin
   )
   select t.inbox_seq, t.agent_id, t.waiter
   from settled t;
-
-  -- a carrier that was cancelled meanwhile takes no outcome: its message keeps the answer for when it is resumed
-  if p_state = 'acked' and array_remove(p_response, null) <> '{}' then
-    update openclaw.inbox i
-    set result = format(
-        '{"messageId":%s,"status":"acknowledged","deliveryAttempts":%s,"lastAttemptTime":%s,"response":%s}',
-        to_json(openclaw.message_id(i.sender, i.message_uuid)),
-        i.attempt,
-        coalesce('"' || openclaw.iso(i.last_attempt_at) || '"', 'null'),
-        g.response
-      )
-    from unnest(p_seq, p_delivery, p_response) as g (seq, delivery, response)
-    where i.inbox_seq = g.seq
-      and i.state = 'acked'
-      and i.delivery_id = g.delivery
-      and i.result is null
-      and g.response is not null
-      and exists (
-        select
-        from dbos_system.workflow_status s
-        where s.workflow_uuid = i.workflow_uuid
-          and s.status = 'CANCELLED'
-      );
-  end if;
 end
 $$;

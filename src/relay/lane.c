@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+#include "relay/relay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define TOGETHER_LANES 2 /* one is prepared while the other commits */
+#define STATE_CANCELED "57014"
+
+/* ---- lines --------------------------------------------------------------------------------------
+ */
+
+static void line_init(struct line *line)
+{
+    line->first = NULL;
+    line->last = &line->first;
+}
+
+static void line_add(struct line *line, struct client *client, int64_t now)
+{
+    client->state = CLIENT_WAITING;
+    client->since = now;
+    client->next = NULL;
+    *line->last = client;
+    line->last = &client->next;
+}
+
+static bool line_remove(struct line *line, struct client *client)
+{
+    for (struct client **at = &line->first; *at != NULL; at = &(*at)->next)
+        if (*at == client) {
+            *at = client->next;
+            if (line->last == &client->next)
+                line->last = at;
+            client->next = NULL;
+            return true;
+        }
+    return false;
+}
+
+void lanes_add(struct lanes *lanes, struct client *client, int64_t now)
+{
+    enum line_kind line = LINE_OTHERS;
+
+    if (merge_can_begin(&client->call))
+        line = now < client->alone_until ? LINE_ALONE : LINE_TOGETHER;
+    client->alive_at = now + RELAY_ALIVE_MS;
+    line_add(&lanes->lines[line], client, now);
+}
+
+void lanes_forget(struct lanes *lanes, struct client *client)
+{
+    if (client->state == CLIENT_RUNNING)
+        return;
+    for (size_t i = 0; i < LINE__MAX; i++)
+        if (line_remove(&lanes->lines[i], client))
+            break;
+    client_free(client);
+}
+
+/* Who has waited for too long: nothing was done. */
+static void expire_line(struct lanes *lanes, struct line *line, int64_t now)
+{
+    while (line->first != NULL && now >= line->first->since + lanes->timeout_ms) {
+        struct client *client = line->first;
+        struct failure failure = {0};
+
+        (void)line_remove(line, client);
+        failure_set(&failure, ERR_OVERLOADED, "no database connection became free in time");
+        client_answer_failure(client, &failure);
+    }
+}
+
+/* ---- starting
+ * ------------------------------------------------------------------------------------- */
+
+static struct client *take_first(struct line *line)
+{
+    struct client *client = line->first;
+
+    (void)line_remove(line, client);
+    client->state = CLIENT_RUNNING;
+    return client;
+}
+
+/* All of the line that can be one call with its first. */
+static void take_together(struct lane *lane, struct line *line)
+{
+    struct client *first = take_first(line), **end = &first->next;
+
+    lane->clients = first;
+    lane->merge = NULL;
+    for (struct client *each = line->first, *next; each != NULL; each = next) {
+        next = each->next;
+        if (lane->merge == NULL)
+            lane->merge = merge_new(lane->arena, &first->call);
+        if (!merge_add(lane->merge, &each->call))
+            continue;
+        (void)line_remove(line, each);
+        each->state = CLIENT_RUNNING;
+        *end = each;
+        end = &each->next;
+    }
+    if (first->next == NULL)
+        lane->merge = NULL;
+}
+
+static void start_lane(struct lanes *lanes, struct lane *lane, enum line_kind line, int64_t now)
+{
+    int64_t timeout_ms = lanes->timeout_ms;
+
+    lane->line = line;
+    lane->since = now;
+    if (line == LINE_TOGETHER) {
+        take_together(lane, &lanes->lines[line]);
+        if (timeout_ms > TOGETHER_MS)
+            timeout_ms = TOGETHER_MS;
+    } else {
+        lane->clients = take_first(&lanes->lines[line]);
+        lane->merge = NULL;
+    }
+    if (lane->merge != NULL) {
+        merge_call(lane->merge, &lane->call);
+    } else {
+        lane->call = lane->clients->call;
+        lane->call.arena = lane->arena;
+    }
+    db_start_within(lane->db, &lane->call, timeout_ms);
+}
+
+static size_t lanes_running(const struct lanes *lanes, enum line_kind line)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < lanes->count; i++)
+        count += lanes->all[i].clients != NULL && lanes->all[i].line == line;
+    return count;
+}
+
+/* The line from which a free lane is served, or LINE__MAX. */
+static enum line_kind next_line(const struct lanes *lanes, const struct lane *lane)
+{
+    size_t others = lanes->count - lanes->together;
+
+    if (lane->together)
+        return lanes->lines[LINE_TOGETHER].first != NULL ? LINE_TOGETHER : LINE__MAX;
+    if (lanes->lines[LINE_ALONE].first != NULL &&
+        lanes_running(lanes, LINE_ALONE) < (others + 1) / 2)
+        return LINE_ALONE;
+    return lanes->lines[LINE_OTHERS].first != NULL ? LINE_OTHERS : LINE__MAX;
+}
+
+/* ---- the end of a call
+ * ---------------------------------------------------------------------------- */
+
+static void release(struct client *client)
+{
+    if (client->fd < 0)
+        client_free(client);
+}
+
+/* Each by itself: it was refused for a reason that may lie in one of them, or took too long. Both
+ * say that nothing was done. */
+static bool is_better_alone(enum error error, const struct failure *failure)
+{
+    return error_retry(error) == RETRY_NEVER || error == ERR_SERIALIZATION ||
+           (error == ERR_UNAVAILABLE && strcmp(failure->sqlstate, STATE_CANCELED) == 0);
+}
+
+static void end_together(struct lanes *lanes, struct lane *lane, enum error error,
+                         struct failure *failure, struct db_rows *rows, int64_t now)
+{
+    bool several = lane->merge != NULL;
+    bool timed_out = error == ERR_UNAVAILABLE && strcmp(failure->sqlstate, STATE_CANCELED) == 0;
+    size_t index = 0;
+
+    if (error == OK && several)
+        error = merge_split(lane->merge, rows, failure);
+    for (struct client *client = lane->clients, *next; client != NULL; client = next, index++) {
+        next = client->next;
+        if (client->fd >= 0 && error != OK && (several || timed_out) &&
+            is_better_alone(error, failure)) {
+            line_add(&lanes->lines[LINE_ALONE], client, now);
+            continue;
+        }
+        if (error != OK) {
+            client_answer_failure(client, failure);
+        } else if (several) {
+            struct rows_part part = merge_part(lane->merge, index);
+
+            client_answer_rows(client, rows, &part);
+        } else {
+            client_answer_rows(client, rows, NULL);
+        }
+        release(client);
+    }
+}
+
+static void end_single(struct lane *lane, enum error error, const struct failure *failure,
+                       const struct db_rows *rows, int64_t now)
+{
+    struct client *client = lane->clients;
+
+    if (lane->line == LINE_ALONE)
+        client->alone_until = now - lane->since > SLOW_MS ? now + SLOW_FOR_MS : 0;
+    if (error == OK)
+        client_answer_rows(client, rows, NULL);
+    else
+        client_answer_failure(client, failure);
+    release(client);
+}
+
+/* True: it is free now. */
+static bool advance_lane(struct lanes *lanes, struct lane *lane, int64_t now)
+{
+    struct failure failure = {.error = OK};
+    struct db_rows *rows = NULL;
+    enum error error = OK;
+
+    if (!db_advance(lane->db, &failure, &error, &rows))
+        return false;
+    if (lane->line == LINE_TOGETHER)
+        end_together(lanes, lane, error, &failure, rows, now);
+    else
+        end_single(lane, error, &failure, rows, now);
+    lane->clients = NULL;
+    arena_reset(lane->arena);
+    return true;
+}
+
+/* ---- all
+ * ------------------------------------------------------------------------------------------ */
+
+void lanes_open(struct lanes *lanes, const struct options *options)
+{
+    lanes->count = (size_t)options->relay_pool_size;
+    lanes->together = lanes->count > TOGETHER_LANES ? TOGETHER_LANES : 1;
+    lanes->timeout_ms = options->db_timeout_ms;
+    lanes->all = calloc(lanes->count, sizeof *lanes->all);
+    if (lanes->all == NULL)
+        abort();
+    for (size_t i = 0; i < LINE__MAX; i++)
+        line_init(&lanes->lines[i]);
+    for (size_t i = 0; i < lanes->count; i++) {
+        lanes->all[i].together = i < lanes->together;
+        lanes->all[i].db = db_new(DB_POOLED);
+        lanes->all[i].arena = arena_new();
+    }
+}
+
+void lanes_close(struct lanes *lanes)
+{
+    for (size_t i = 0; i < lanes->count; i++) {
+        db_free(lanes->all[i].db);
+        arena_free(lanes->all[i].arena);
+    }
+    free(lanes->all);
+}
+
+void lanes_advance(struct lanes *lanes, int64_t now)
+{
+    for (size_t i = 0; i < LINE__MAX; i++)
+        expire_line(lanes, &lanes->lines[i], now);
+    for (size_t i = 0; i < lanes->count; i++) {
+        struct lane *lane = &lanes->all[i];
+        enum line_kind line;
+
+        if (lane->clients != NULL && !advance_lane(lanes, lane, now))
+            continue;
+        line = next_line(lanes, lane);
+        if (line != LINE__MAX)
+            start_lane(lanes, lane, line, now);
+    }
+}
+
+int64_t lanes_deadline(const struct lanes *lanes)
+{
+    int64_t deadline = INT64_MAX;
+
+    for (size_t i = 0; i < LINE__MAX; i++)
+        if (lanes->lines[i].first != NULL &&
+            lanes->lines[i].first->since + lanes->timeout_ms < deadline)
+            deadline = lanes->lines[i].first->since + lanes->timeout_ms;
+    for (size_t i = 0; i < lanes->count; i++)
+        if (lanes->all[i].clients != NULL && db_poll_deadline(lanes->all[i].db) < deadline)
+            deadline = db_poll_deadline(lanes->all[i].db);
+    return deadline;
+}
+
+bool lanes_busy(const struct lanes *lanes)
+{
+    for (size_t i = 0; i < LINE__MAX; i++)
+        if (lanes->lines[i].first != NULL)
+            return true;
+    for (size_t i = 0; i < lanes->count; i++)
+        if (lanes->all[i].clients != NULL)
+            return true;
+    return false;
+}

@@ -40,7 +40,7 @@ END {
         exit exit_code
 }
 
-function declare_types()
+function declare_types(    i)
 {
     oid["bool"] = 16
     oid["bytea"] = 17
@@ -60,6 +60,9 @@ function declare_types()
     oid["float8[]"] = 1022
     oid["uuid[]"] = 2951
     oid["jsonb[]"] = 3807
+    for (i in oid)
+        if (i ~ /\[\]$/)
+            is_array[oid[i]] = 1
     rows_enum["none"] = "ROWS_NONE"
     rows_enum["one"] = "ROWS_ONE"
     rows_enum["optional"] = "ROWS_OPTIONAL"
@@ -131,15 +134,16 @@ function scripts(    i, count, line, array, name, entries, previous)
     }
 }
 
-# Fills header["name"], ["params"], ["rows"] and perhaps ["effect"]; returns the number of the first line of SQL.
+# Fills header["name"], ["params"], ["rows"] and perhaps ["effect"] and ["merges"]; returns the number of the first line of SQL.
 function read_header(file, line, count, header,    i, key, value)
 {
     delete header["name"]
     delete header["params"]
     delete header["rows"]
     delete header["effect"]
+    delete header["merges"]
     for (i = 1; i <= count && line[i] ~ /^(--.*|[ \t]*)$/; i++) {
-        if (line[i] !~ /^-- (name|params|rows|effect):/)
+        if (line[i] !~ /^-- (name|params|rows|effect|merges):/)
             continue
         key = line[i]
         sub(/^-- /, "", key)
@@ -183,6 +187,28 @@ function read_params(file, params, type,    n, i, part, word, words)
         type[i] = oid[word[1]]
     }
     return n
+}
+
+# '-- merges: SIGNS' or '-- merges: SIGNS into NAME': fills merge["signs"] and ["into"].
+function read_merges(file, header, type, n, merge,    word, words, i, sign)
+{
+    merge["signs"] = merge["into"] = ""
+    if (!("merges" in header))
+        return
+    words = split(header["merges"], word, /[ \t]+/)
+    if (words != 1 && (words != 3 || word[2] != "into"))
+        fail(file, "'-- merges: " header["merges"] "' is not SIGNS or SIGNS into NAME")
+    if (length(word[1]) != n)
+        fail(file, "'-- merges: " header["merges"] "' needs one sign for each of " n " parameters")
+    for (i = 1; i <= n; i++) {
+        sign = substr(word[1], i, 1)
+        if (index("=+#?*", sign) == 0)
+            fail(file, "'" sign "' in '-- merges: " header["merges"] "' is none of = + # ? *")
+        if (index("+#?", sign) && !(type[i] in is_array))
+            fail(file, "parameter " i " merges by '" sign "', but is no array")
+    }
+    merge["signs"] = word[1]
+    merge["into"] = words == 3 ? word[3] : header["name"]
 }
 
 # The SQL without comments, quoted names and string literals, in which $1 and ; mean what they say.
@@ -242,7 +268,7 @@ function check_body(file, line, first, count, declared,    text, number, used, i
             fail(file, "params declares $" i ", which is not used")
 }
 
-function statements(    i, j, count, first, line, header, type, n, upper)
+function statements(    i, j, count, first, line, header, type, n, upper, merge)
 {
     print "/* Made by sql/embed.awk. */"
     if (mode == "enum") {
@@ -287,6 +313,11 @@ function statements(    i, j, count, first, line, header, type, n, upper)
         print "        .rows = " rows_enum[header["rows"]] ","
         if ("effect" in header)
             print "        .reads_only = true,"
+        read_merges(ARGV[i], header, type, n, merge)
+        if (merge["signs"] != "") {
+            print "        .merge_signs = \"" literal(merge["signs"]) "\","
+            print "        .merge_into = STATEMENT_" toupper(merge["into"]) ","
+        }
         print "        .text ="
         print_lines(line, first, count)
         print "    },"

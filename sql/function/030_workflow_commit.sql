@@ -7,6 +7,7 @@
 -- workflow, counted from 1, an element belongs. Ages and delays are milliseconds relative to now,
 -- because the callers' clocks decide nothing.
 --
+--   p_executor   who goes on with those that are 'PENDING'; null where none is
 --   p_status     'PENDING' goes on under the same owner; 'DELAYED' parked until p_delay has passed;
 --                'ENQUEUED' left to whoever claims it; 'SUCCESS' and 'ERROR' finished
 --   p_token      for a start a fresh token, else the owner token that the claim gave

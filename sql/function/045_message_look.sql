@@ -5,6 +5,7 @@
 -- Locks: none.
 create or replace function openclaw.message_look(p_id text[], p_seq bigint[])
 returns table (
+  ord integer,
   workflow_uuid text,
   status text,
   output text,
@@ -29,12 +30,12 @@ as $$
 begin
   return query
   select
-    w.workflow_uuid, coalesce(c.status, w.status),
+    g.ord::integer, w.workflow_uuid, coalesce(c.status, w.status),
     coalesce(o.output, c.output, w.output), coalesce(o.error, c.error, w.error),
     b.inbox_seq, b.state, b.attempt,
     openclaw.metric_attempts(b.attempt, b.delivery_id, b.handed) > 0, b.last_attempt_at,
     openclaw.message_id(w.authenticated_user, w.workflow_uuid)
-  from unnest(p_id, p_seq) as g (id, seq)
+  from unnest(p_id, p_seq) with ordinality as g (id, seq, ord)
   join dbos_system.workflow_status w on w.workflow_uuid = g.id
   left join openclaw.inbox b
     on b.inbox_seq = coalesce(
@@ -60,6 +61,7 @@ $$;
 -- Locks: none.
 create or replace function openclaw.message_fates(p_seq bigint[])
 returns table (
+  ord integer,
   inbox_seq bigint,
   message_id text,
   message_uuid text,
@@ -84,7 +86,7 @@ as $$
 begin
   return query
   select
-    i.inbox_seq, openclaw.message_id(i.sender, i.message_uuid), i.message_uuid, i.agent_id, i.state,
+    g.ord::integer, i.inbox_seq, openclaw.message_id(i.sender, i.message_uuid), i.message_uuid, i.agent_id, i.state,
     i.attempt, case when i.state in ('ready', 'leased') then i.last_attempt_at else i.due_at end, i.reason,
     (
       select openclaw.reply_of(o.output)
@@ -94,7 +96,8 @@ begin
         and i.state = 'acked'
     ),
     p.inbox_seq
-  from openclaw.inbox p
+  from unnest(p_seq) with ordinality as g (seq, ord)
+  join openclaw.inbox p on p.inbox_seq = g.seq
   join openclaw.inbox i
     on i.inbox_seq = case
       when p.state in ('dead', 'withdrawn') then coalesce(
@@ -110,11 +113,8 @@ begin
       )
       else p.inbox_seq
     end
-  where p.inbox_seq = any (p_seq)
-    and (
-      i.state not in ('ready', 'leased')
-      or openclaw.metric_attempts(i.attempt, i.delivery_id, i.handed) > 0
-    )
+  where i.state not in ('ready', 'leased')
+    or openclaw.metric_attempts(i.attempt, i.delivery_id, i.handed) > 0
   order by i.inbox_seq;
 end
 $$;

@@ -452,3 +452,55 @@ begin
     null::boolean, null::boolean, null::bigint, null::bigint, null::bigint;
 end
 $$;
+
+-- inbox_claim for several receivers, one element each; ord says whose a row is. One of them fenced
+-- fails all: the caller then asks for each by itself.
+-- Locks: as inbox_claim, in the order of agents.
+create or replace function openclaw.inbox_claims(
+  p_agent text[],
+  p_holder text[],
+  p_epoch bigint[],
+  p_max_in_flight integer[],
+  p_limit integer[],
+  p_lease_ms bigint[],
+  p_token text[]
+)
+returns table (
+  ord integer,
+  next_due_ms bigint,
+  inbox_seq bigint,
+  delivery_id text,
+  message_id text,
+  message_uuid text,
+  sender text,
+  workflow_uuid text,
+  serialization text,
+  message text,
+  attempt integer,
+  max_attempts integer,
+  redelivered boolean,
+  expects_reply boolean,
+  accepted_at bigint,
+  expires_at bigint,
+  lease_expires_at bigint
+)
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_ord integer;
+begin
+  for v_ord in
+    select g.ord
+    from unnest(p_agent) with ordinality as g (agent_id, ord)
+    order by g.agent_id, g.ord
+  loop
+    return query
+    select v_ord, c.*
+    from openclaw.inbox_claim(
+      p_agent[v_ord], p_holder[v_ord], p_epoch[v_ord], p_max_in_flight[v_ord], p_limit[v_ord],
+      p_lease_ms[v_ord], p_token[v_ord]
+    ) c;
+  end loop;
+end
+$$;

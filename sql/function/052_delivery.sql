@@ -1,17 +1,17 @@
 -- What becomes of a delivery: acknowledged, refused, extended, noted as handed over.
 
--- Confirms deliveries. For each: 'acked' now, 'already' before, or 'stale': not the message's
--- current delivery, or nobody's, or somebody else's, which look the same. The bells are of those
--- who wait for these messages.
+-- Confirms deliveries, each by the agent whose it is. For each: 'acked' now, 'already' before, or
+-- 'stale': not the message's current delivery, or nobody's, or somebody else's, which look the same.
+-- The bells are of those who wait for these messages.
 create or replace function openclaw.inbox_ack(
   p_app text,
   p_legacy boolean,
-  p_agent text,
+  p_agent text[],
   p_seq bigint[],
   p_delivery text[],
   p_response text[]
 )
-returns table (delivery_id text, outcome text, bell text)
+returns table (ord integer, delivery_id text, outcome text, bell text)
 language plpgsql
 set search_path = pg_catalog
 set enable_seqscan = off
@@ -30,14 +30,14 @@ begin
   -- by its number and nothing else: the index of what is leased is full of what was
   select array_agg(g.seq), array_agg(g.delivery), array_agg(g.response)
   into v_seq, v_delivery, v_response
-  from unnest(p_seq, p_delivery, p_response) as g (seq, delivery, response)
+  from unnest(p_agent, p_seq, p_delivery, p_response) as g (agent, seq, delivery, response)
   cross join lateral (
     select n.agent_id, n.delivery_id, n.state
     from openclaw.inbox n
     where n.inbox_seq = g.seq
     offset 0
   ) i
-  where i.agent_id = p_agent
+  where i.agent_id = g.agent
     and i.delivery_id = g.delivery
     and i.state = 'leased';
 
@@ -49,6 +49,7 @@ begin
 
   return query
   select
+    g.ord::integer,
     g.delivery,
     case
       when i.inbox_seq = any (v_settled) then 'acked'
@@ -61,14 +62,14 @@ begin
       where x.executor_id = i.waiter
         and i.inbox_seq = any (v_settled)
     )
-  from unnest(p_seq, p_delivery) with ordinality as g (seq, delivery, ord)
+  from unnest(p_agent, p_seq, p_delivery) with ordinality as g (agent, seq, delivery, ord)
   left join lateral (
     select n.inbox_seq, n.agent_id, n.delivery_id, n.state, n.waiter
     from openclaw.inbox n
     where n.inbox_seq = g.seq
     offset 0
   ) i
-    on i.agent_id = p_agent
+    on i.agent_id = g.agent
     and i.delivery_id = g.delivery
   order by g.ord;
 end

@@ -1,5 +1,6 @@
 -- name: inbox_ack
--- params: text, bool, text, int8[], text[], text[]
+-- params: text, bool, text[], int8[], text[], text[]
 -- rows: any
-select delivery_id, outcome, bell
+-- merges: ==++++
+select ord, delivery_id, outcome, bell
 from openclaw.inbox_ack($1, $2, $3, $4, $5, $6)

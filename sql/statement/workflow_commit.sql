@@ -1,6 +1,7 @@
 -- name: workflow_commit
 -- params: text, text, text, bool, bool, int8, text[], text[], bool[], text[], text[], text[], text[], int8[], text[], text[], int4[], int4[], text[], text[], text[], text[], int8[], int8[], int4[], int4[], text[], text[], text[], text[], text[], int4[], text[], int8[], int4[], int4[], text[], text[], text[]
 -- rows: any
+-- merges: ======++++++++++#+++++++#+++++++++#+++?
 select ord, outcome, reason, status, output, error, inbox_seq, now_ms, bells
 from openclaw.workflow_commit(
   $1, $2, $3, $4, $5, $6,

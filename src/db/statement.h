@@ -20,7 +20,10 @@ struct statement_info {
     unsigned param_count;
     const unsigned *param_types; /* PostgreSQL type OIDs */
     enum statement_rows rows;
-    bool reads_only; /* it has no effect, so a lost answer leaves nothing in doubt */
+    bool reads_only;           /* it has no effect, so a lost answer leaves nothing in doubt */
+    const char *merge_signs;   /* how each parameter of several calls becomes one (sql/README.md);
+                                  NULL:   they cannot be made one */
+    enum statement merge_into; /* the statement that serves them */
 };
 
 extern const struct statement_info statement_infos[STATEMENT__MAX];

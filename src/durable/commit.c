@@ -208,15 +208,17 @@ void commit_call(struct db_call *call, struct arena *arena, const struct engine 
                  struct workflow *const *workflows, size_t count)
 {
     size_t steps = 0, events = 0;
+    bool goes_on = false;
 
     for (size_t i = 0; i < count; i++) {
         for (const struct owed_step *step = workflows[i]->steps; step; step = step->next)
             steps++;
         for (const struct owed_event *event = workflows[i]->events; event; event = event->next)
             events++;
+        goes_on |= strcmp(state_status[workflows[i]->state], "PENDING") == 0;
     }
     db_call_init(call, arena, STATEMENT_WORKFLOW_COMMIT);
-    db_add_string(call, engine->executor.id);
+    db_add_string(call, goes_on ? engine->executor.id : NULL);
     db_add_string(call, engine->options->app_name);
     db_add_string(call, engine->options->app_version);
     db_add_bool(call, engine->options->legacy_payloads != 0);

@@ -308,15 +308,17 @@ void inbox_ack_call(struct db_call *call, struct arena *arena, const struct engi
 {
     struct text *ids = arena_array(arena, count ? count : 1, sizeof *ids);
     struct text *responses = arena_array(arena, count ? count : 1, sizeof *responses);
+    struct text *agents = arena_array(arena, count ? count : 1, sizeof *agents);
 
     for (size_t i = 0; i < count; i++) {
+        agents[i] = agent;
         ids[i] = requests[i].delivery_id;
         responses[i] = requests[i].response;
     }
     db_call_init(call, arena, STATEMENT_INBOX_ACK);
     db_add_string(call, engine->options->app_name);
     db_add_bool(call, engine->options->legacy_payloads != 0);
-    db_add_text(call, agent);
+    db_add_texts(call, agents, count);
     add_deliveries(call, arena, ids, count);
     db_add_texts(call, responses, count);
 }
@@ -329,9 +331,9 @@ enum error inbox_ack_result(const struct engine *engine, struct arena *arena, st
     enum error error;
 
     for (size_t row = 0; row < count; row++) {
-        struct text outcome = db_text(rows, row, 1);
+        struct text outcome = db_text(rows, row, 2);
 
-        acks[row].delivery_id = db_text(rows, row, 0);
+        acks[row].delivery_id = db_text(rows, row, 1);
         acks[row].outcome = text_is(outcome, "acked")     ? ACK_ACKED
                             : text_is(outcome, "already") ? ACK_ALREADY
                                                           : ACK_STALE;
@@ -339,7 +341,7 @@ enum error inbox_ack_result(const struct engine *engine, struct arena *arena, st
     error = db_rows_error(rows, failure);
     if (error)
         return error;
-    ring_column(engine, rows, 2);
+    ring_column(engine, rows, 3);
     *ret_acks = acks;
     *ret_count = count;
     return OK;

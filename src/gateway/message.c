@@ -335,13 +335,13 @@ enum error message_look_result(struct arena *arena, struct db_rows *rows, struct
 
     for (size_t row = 0; row < count; row++) {
         struct message_receipt *receipt = &receipts[row];
-        int64_t last_attempt = db_int_or(rows, row, 8, 0);
+        int64_t last_attempt = db_int_or(rows, row, 9, 0);
 
-        receipt->workflow_id = db_text(rows, row, 0);
-        receipt->message_id = db_text(rows, row, 9);
-        receipt->inbox_seq = db_int_or(rows, row, 4, 0);
-        receipt->attempts = db_int_or(rows, row, 6, 0);
-        if (!db_is_null(rows, row, 7) && db_bool(rows, row, 7))
+        receipt->workflow_id = db_text(rows, row, 1);
+        receipt->message_id = db_text(rows, row, 10);
+        receipt->inbox_seq = db_int_or(rows, row, 5, 0);
+        receipt->attempts = db_int_or(rows, row, 7, 0);
+        if (!db_is_null(rows, row, 8) && db_bool(rows, row, 8))
             receipt->status = MESSAGE_DELIVERED;
         if (last_attempt) {
             char iso[CLOCK_ISO_SIZE];
@@ -349,8 +349,8 @@ enum error message_look_result(struct arena *arena, struct db_rows *rows, struct
             clock_iso(last_attempt, iso);
             receipt->last_attempt = arena_text(arena, text_of(iso));
         }
-        receipt_from_outcome(arena, receipt, db_text(rows, row, 1), db_text(rows, row, 2),
-                             db_text(rows, row, 3));
+        receipt_from_outcome(arena, receipt, db_text(rows, row, 2), db_text(rows, row, 3),
+                             db_text(rows, row, 4));
     }
     error = db_rows_error(rows, failure);
     if (error)

@@ -122,26 +122,26 @@ static struct fate fate_of(struct text state)
     return (struct fate){"message.delivered", "delivered", false, false};
 }
 
-/* Columns: inbox_seq, message id, workflow, agent, state, attempt, when, reason, response, and the
- * inbox_seq that was asked for. */
+/* Columns: ordinal, inbox_seq, message id, workflow, agent, state, attempt, when, reason, response, and
+ * the inbox_seq that was asked for. */
 static void tell(struct session *session, const struct fate *fate, struct db_rows *rows, size_t row)
 {
     struct arena *arena = arena_new();
     struct document *payload = document_object(arena);
 
-    document_put_text(payload, "messageId", arena_text(arena, db_text(rows, row, 1)));
-    document_put_text(payload, "workflowUuid", arena_text(arena, db_text(rows, row, 2)));
-    document_put_text(payload, "to", arena_text(arena, db_text(rows, row, 3)));
-    document_put_int(payload, "inboxSeq", db_int(rows, row, 0));
+    document_put_text(payload, "messageId", arena_text(arena, db_text(rows, row, 2)));
+    document_put_text(payload, "workflowUuid", arena_text(arena, db_text(rows, row, 3)));
+    document_put_text(payload, "to", arena_text(arena, db_text(rows, row, 4)));
+    document_put_int(payload, "inboxSeq", db_int(rows, row, 1));
     document_put_string(payload, "status", fate->status);
-    document_put_int(payload, "deliveryAttempts", db_int(rows, row, 5));
-    if (!db_is_null(rows, row, 6))
-        document_put_int(payload, "at", db_int(rows, row, 6));
+    document_put_int(payload, "deliveryAttempts", db_int(rows, row, 6));
     if (!db_is_null(rows, row, 7))
-        document_put_text(payload, "reason", arena_text(arena, db_text(rows, row, 7)));
+        document_put_int(payload, "at", db_int(rows, row, 7));
     if (!db_is_null(rows, row, 8))
+        document_put_text(payload, "reason", arena_text(arena, db_text(rows, row, 8)));
+    if (!db_is_null(rows, row, 9))
         document_put(payload, "response",
-                     document_from_json(arena, arena_text(arena, db_text(rows, row, 8))));
+                     document_from_json(arena, arena_text(arena, db_text(rows, row, 9))));
     frame_event(session, arena, fate->event, payload);
     arena_free(arena);
 }
@@ -150,9 +150,9 @@ static void tell(struct session *session, const struct fate *fate, struct db_row
 static bool take_news(struct session *session, struct db_rows *rows, size_t row)
 {
     struct fates *fates = &session->fates;
-    struct fate fate = fate_of(db_text(rows, row, 4));
-    int64_t seq = db_int(rows, row, 0), at = db_int_or(rows, row, 6, 0);
-    struct sent *sent = find(fates, db_int(rows, row, 9));
+    struct fate fate = fate_of(db_text(rows, row, 5));
+    int64_t seq = db_int(rows, row, 1), at = db_int_or(rows, row, 7, 0);
+    struct sent *sent = find(fates, db_int(rows, row, 10));
 
     if (sent != NULL && sent->seq != seq) { /* sent once more, it has a new place */
         if (find(fates, seq) != NULL) {

@@ -231,7 +231,7 @@ def fates(db, *keys):
     with open(path, encoding="utf-8") as file:
         text = "".join(line for line in file if not line.startswith("--"))
     seqs = ", ".join(str(db.inbox(key)["inbox_seq"]) for key in keys)
-    answer = db.run(f"select coalesce(json_agg(f.r), '[]') from ({text.replace('$1', f'array[{seqs}]')}) as f (a,b,c,d,e,f,g,h,r)")
+    answer = db.run(f"select coalesce(json_agg(f.r), '[]') from ({text.replace('$1', f'array[{seqs}]')}) as f (z,a,b,c,d,e,f,g,h,r)")
     return json.loads(answer)
 
 

@@ -433,6 +433,15 @@ def inbox_claim(db):
 
 
 @row
+def inbox_claims(db):
+    db.commit(message("m1"), message("m2"))
+    return lambda: db.call(
+        "inbox_claims", agent=["bob"], holder=["s1"], epoch=[None], max_in_flight=[None], limit=[10],
+        lease_ms=[30_000], token=["t1"],
+    )  # fmt: skip
+
+
+@row
 def inbox_handed(db):
     one = delivery(db)
     return lambda: db.handed(one)

@@ -90,7 +90,7 @@ class Gateway:
         answers = ""
         while True:
             answer = self.execute(
-                "select openclaw.inbox_ack('openclaw-gateway', true, '{0}',"
+                "select openclaw.inbox_ack('openclaw-gateway', true, array_agg('{0}'::text),"
                 " array_agg(c.inbox_seq), array_agg(c.delivery_id),"
                 " array_agg({1}::text))"
                 " from openclaw.inbox_claim('{0}', 'test', null, null, {2}, 30000) c"

@@ -285,7 +285,7 @@ class Connection:
     def ack(self, *deliveries, agent="bob", response=None):
         return self.call(
             "inbox_ack",
-            agent=agent,
+            agent=[agent for _ in deliveries],
             seq=[d["inbox_seq"] for d in deliveries],
             delivery=[d["delivery_id"] for d in deliveries],
             response=[response for _ in deliveries],

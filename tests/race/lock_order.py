@@ -48,7 +48,7 @@ def arguments(deliveries, **more):
 
 
 def ack_arguments(*deliveries):
-    return arguments(deliveries, agent="bob", response=[None for _ in deliveries])
+    return arguments(deliveries, agent=["bob" for _ in deliveries], response=[None for _ in deliveries])
 
 
 def retry_arguments(*deliveries):

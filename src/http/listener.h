@@ -6,18 +6,14 @@
 #define OPENCLAW_HTTP_LISTENER_H
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include "base/option.h"
-
-#define LISTEN_BACKLOG 1024 /* what the front opens at once must fit; somaxconn caps it */
+#include "base/unix_socket.h"
 
 struct listener {
     int fd;
     bool ours; /* we made the socket's file; otherwise whoever started us keeps the socket */
-    dev_t device;
-    ino_t inode;
-    const char *path;
+    struct unix_socket file;
 };
 
 /* Would listener_open() take a socket that somebody else has made? */

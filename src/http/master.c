@@ -163,7 +163,7 @@ int master_run(const struct options *options, const struct listener *listener)
         abort();
     block_signals(&master.signals);
     log_event(LOG_INFO, "master.started", LOG_INT("processes", master.count),
-              LOG_STR("socket", listener->ours ? listener->path : "inherited"));
+              LOG_STR("socket", listener->ours ? listener->file.path : "inherited"));
     do {
         int64_t wait_ms;
 

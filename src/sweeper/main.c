@@ -11,6 +11,7 @@
 #include "base/bell.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/shared.h"
 #include "durable/bells.h"
 #include "sweeper/listen.h"

@@ -93,11 +93,7 @@ enum error duty_measure(struct sweep *sweep, bool *ret_more, struct failure *fai
 /* Counts a sweep, for all programs of this host to see. */
 void measure_sweep(const struct sweep *sweep, int64_t took_ms);
 
-/* ---- notify.c ---------------------------------------------------------------------------------
- */
-
-/* Tells systemd (sd_notify(3)): "READY=1", "WATCHDOG=1", … Nothing where nobody asked for it. */
-void notify_supervisor(const char *state);
+/* ---- the sign of life -------------------------------------------------------------------------- */
 
 /* Says to who asks on this host (GET /health) that this sweeper lives, and will say so again within
  * `pause_ms` and a little more. */

@@ -17,7 +17,7 @@ find_program() {
     fail "$1 is not installed"
 }
 
-PROGRAMS=(openclaw-gateway-http openclaw-gateway-session openclaw-gateway-sweeper gatewayctl)
+PROGRAMS=(openclaw-gateway-http openclaw-gateway-relay openclaw-gateway-session openclaw-gateway-sweeper gatewayctl)
 
 # stage_programs BUILD-DIR: what runs is a copy, so that the next `make` does not change it halfway and
 # the service users need not reach the clone
@@ -86,6 +86,13 @@ start_responder() {
     current_log=$log_dir/http.log
     start_service http
     wait_until 20 'the responder' test -S "$run/gateway/http.sock"
+}
+
+start_relay() {
+    define_service relay "$web_user" TERM 10 "GATEWAY_ENV=$etc/gateway.env" -- "$bin/openclaw-gateway-relay"
+    current_log=$log_dir/relay.log
+    start_service relay
+    wait_until 10 'the relay' test -S "$run/gateway/bells/relay.sock"
 }
 
 start_sweeper() {

@@ -40,7 +40,7 @@ find_state() {
     lighttpd | apache | nginx) ;;
     *) fail "FRONT is lighttpd, apache or nginx, not $front" ;;
     esac
-    SERVICES=(postgres pgbouncer http websocketd "$front" sweeper)
+    SERVICES=(postgres pgbouncer http relay websocketd "$front" sweeper)
     env_file=$var/quickstart.env
     state=$var
     [ -L "$var/state" ] && state=$(readlink "$var/state")

@@ -138,11 +138,15 @@ struct db *db_new(enum db_route route)
     if (!db)
         abort();
     db->route = route;
+    if (route == DB_RELAYED)
+        db->relay = relay_link_new();
     return db;
 }
 
 void db_close(struct db *db)
 {
+    if (db->relay)
+        relay_link_close(db->relay);
     exchange_end(db);
     connection_drop(db);
 }
@@ -152,15 +156,16 @@ void db_free(struct db *db)
     if (!db)
         return;
     db_close(db);
+    relay_link_free(db->relay);
     free(db);
 }
 
 bool db_is_open(const struct db *db)
 {
-    return db->conn && db->ready;
+    return (db->conn && db->ready) || (db->relay && relay_link_is_open(db->relay));
 }
 
 int64_t db_announced_pid(const struct db *db)
 {
-    return db_is_open(db) ? PQbackendPID(db->conn) : 0;
+    return db->conn && db->ready ? PQbackendPID(db->conn) : 0;
 }

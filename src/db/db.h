@@ -84,14 +84,16 @@ const char *db_setting_fault(const char *name, const char *value);
 
 enum db_route {
     DB_POOLED /* DATABASE_URL or PG* */,
-    DB_DIRECT /* DIRECT_DATABASE_URL, else as pooled */
+    DB_DIRECT /* DIRECT_DATABASE_URL, else as pooled */,
+    DB_RELAYED /* what db_start() starts goes to the relay of this host where there is one; all
+                  else as pooled */
 };
 
 /* Makes a closed connection; it is opened by the first call that needs it. */
 struct db *db_new(enum db_route route);
-void db_close(struct db *db); /* closes the socket, stays usable */
-void db_free(struct db *db);  /* NULL is allowed */
-bool db_is_open(const struct db *db);
+void db_close(struct db *db);         /* closes the socket, stays usable */
+void db_free(struct db *db);          /* NULL is allowed */
+bool db_is_open(const struct db *db); /* to the database, or to the relay */
 /* The process id that was announced when it was opened; a pooler announces one of its own. 0:
  * closed. */
 int64_t db_announced_pid(const struct db *db);
@@ -122,6 +124,8 @@ enum error db_tx_commit(struct db_tx *tx, struct failure *failure) MUST_CHECK;
  * while it waits, so name it by address or socket). One call at a time; `call` and its arena must
  * live until it is done. The time limit is that of db_run. */
 void db_start(struct db *db, const struct db_call *call);
+/* The same with a time limit of its own; never by the relay. */
+void db_start_within(struct db *db, const struct db_call *call, int64_t timeout_ms);
 bool db_busy(const struct db *db);
 /* For poll(2): the descriptor (-1: none), POLLIN/POLLOUT, and when to call db_advance at the
  * latest (clock_ms, or INT64_MAX). */

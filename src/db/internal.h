@@ -25,6 +25,7 @@ struct db_settings {
     const char *url;        /* NULL: libpq's PG* variables */
     const char *direct_url; /* NULL: as url */
     const char *schema;
+    const char *runtime_dir;
     int64_t timeout_ms;
 };
 
@@ -91,7 +92,8 @@ struct db {
     short poll_events;
     int64_t deadline;
     int64_t connect_deadline;
-    struct cancel *cancel; /* NULL: none was asked for */
+    struct cancel *cancel;    /* NULL: none was asked for */
+    struct relay_link *relay; /* of DB_RELAYED, else NULL */
     const struct db_call *call;
     struct exchange exchange;
 };
@@ -110,6 +112,32 @@ int64_t exchange_deadline(const struct db *db);
 void exchange_run(struct db *db); /* waits until PHASE_DONE */
 /* Back to PHASE_IDLE; what results are still owned by the items are cleared. */
 void exchange_end(struct db *db);
+
+/* ---- relay_link.c ------------------------------------------------------------------------- */
+
+#define RELAY_SILENCE_MS                                                                           \
+    3000 /* then the relay stands still; it says every RELAY_ALIVE_MS that it lives */
+
+struct relay_link;
+
+enum relay_outcome {
+    RELAY_BUSY,
+    RELAY_ANSWERED,
+    RELAY_UNUSED /* it did not do the call, and nobody else has: call the database */
+};
+
+struct relay_link *relay_link_new(void);
+void relay_link_free(struct relay_link *link);
+void relay_link_close(struct relay_link *link);
+bool relay_link_is_open(const struct relay_link *link);
+bool relay_link_busy(const struct relay_link *link); /* started, and its outcome not taken */
+/* False: the relay is not there, or has been found wanting lately. */
+bool relay_link_start(struct relay_link *link, const struct db_call *call);
+int relay_link_fd(const struct relay_link *link);
+short relay_link_events(const struct relay_link *link);
+int64_t relay_link_deadline(const struct relay_link *link);
+enum relay_outcome relay_link_advance(struct relay_link *link, enum error *ret_error,
+                                      struct failure *failure, struct db_rows **ret_rows);
 
 /* ---- connection.c ------------------------------------------------------------------------- */
 
@@ -142,6 +170,15 @@ enum error outcome_check_rows(struct failure *failure, const struct statement_in
 
 /* Takes the item's result over; it is cleared with the arena. */
 struct db_rows *rows_take(struct arena *arena, struct item *item);
+
+/* As they came from the relay; types, values (row by row) and their texts are of the call's arena.
+ */
+struct db_rows *rows_of_values(const struct db_call *call, const unsigned *types, unsigned columns,
+                               const struct text *values, size_t count);
+/* Without remembering what is wrong; the indices must be those of the answer. */
+unsigned rows_columns(const struct db_rows *rows);
+unsigned rows_type(const struct db_rows *rows, unsigned column); /* an OID */
+struct text rows_value(const struct db_rows *rows, size_t row, unsigned column);
 
 /* ---- run.c -------------------------------------------------------------------------------- */
 

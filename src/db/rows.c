@@ -18,10 +18,15 @@ enum {
     OID_VARCHAR_ARRAY = 1015
 };
 
+/* As libpq has them, or, where the relay answered, as values. */
 struct db_rows {
     struct arena *arena;
     const struct statement_info *info;
-    PGresult *result;
+    PGresult *result; /* NULL: what follows */
+    const unsigned *types;
+    unsigned columns;
+    const struct text *values; /* row by row */
+    size_t count;
     struct failure failure; /* the first; error OK: none */
 };
 
@@ -39,6 +44,21 @@ struct db_rows *rows_take(struct arena *arena, struct item *item)
     return rows;
 }
 
+struct db_rows *rows_of_values(const struct db_call *call, const unsigned *types, unsigned columns,
+                               const struct text *values, size_t count)
+{
+    struct db_rows *rows = arena_alloc(call->arena, sizeof *rows);
+    *rows = (struct db_rows){
+        .arena = call->arena,
+        .info = &statement_infos[call->statement],
+        .types = types,
+        .columns = columns,
+        .values = values,
+        .count = count,
+    };
+    return rows;
+}
+
 /* Arguments of PQgetvalue are int; what does not fit is out of range for it, too. */
 static int column_index(unsigned column)
 {
@@ -51,9 +71,36 @@ static void fault(struct db_rows *rows, enum error error, unsigned column, const
         failure_set(&rows->failure, error, "%s: column %u %s", rows->info->name, column, what);
 }
 
+unsigned rows_columns(const struct db_rows *rows)
+{
+    return rows->result ? (unsigned)PQnfields(rows->result) : rows->columns;
+}
+
+unsigned rows_type(const struct db_rows *rows, unsigned column)
+{
+    return rows->result ? PQftype(rows->result, column_index(column)) : rows->types[column];
+}
+
+struct text rows_value(const struct db_rows *rows, size_t row, unsigned column)
+{
+    if (!rows->result)
+        return rows->values[row * rows->columns + column];
+    if (PQgetisnull(rows->result, (int)row, column_index(column)))
+        return TEXT_NONE;
+    return (struct text){
+        PQgetvalue(rows->result, (int)row, column_index(column)),
+        (size_t)PQgetlength(rows->result, (int)row, column_index(column)),
+    };
+}
+
+size_t db_rows_count(const struct db_rows *rows)
+{
+    return rows->result ? (size_t)PQntuples(rows->result) : rows->count;
+}
+
 static bool exists(struct db_rows *rows, size_t row, unsigned column)
 {
-    if (column_index(column) < 0 || column_index(column) >= PQnfields(rows->result)) {
+    if (column >= rows_columns(rows)) {
         fault(rows, ERR_SCHEMA, column, "is not in the answer; run gatewayctl migrate");
         return false;
     }
@@ -64,40 +111,20 @@ static bool exists(struct db_rows *rows, size_t row, unsigned column)
     return true;
 }
 
-static bool value_is_null(const struct db_rows *rows, size_t row, unsigned column)
-{
-    return PQgetisnull(rows->result, (int)row, column_index(column)) != 0;
-}
-
-static struct text value_text(const struct db_rows *rows, size_t row, unsigned column)
-{
-    return (struct text){
-        PQgetvalue(rows->result, (int)row, column_index(column)),
-        (size_t)PQgetlength(rows->result, (int)row, column_index(column)),
-    };
-}
-
-size_t db_rows_count(const struct db_rows *rows)
-{
-    return (size_t)PQntuples(rows->result);
-}
-
 bool db_is_null(const struct db_rows *rows, size_t row, unsigned column)
 {
-    return row >= db_rows_count(rows) || column_index(column) < 0 ||
-           column_index(column) >= PQnfields(rows->result) || value_is_null(rows, row, column);
+    return row >= db_rows_count(rows) || column >= rows_columns(rows) ||
+           !rows_value(rows, row, column).data;
 }
 
 struct text db_text(struct db_rows *rows, size_t row, unsigned column)
 {
-    if (!exists(rows, row, column) || value_is_null(rows, row, column))
-        return TEXT_NONE;
-    return value_text(rows, row, column);
+    return exists(rows, row, column) ? rows_value(rows, row, column) : TEXT_NONE;
 }
 
 static int64_t read_int(struct db_rows *rows, size_t row, unsigned column)
 {
-    switch (PQftype(rows->result, column_index(column))) {
+    switch (rows_type(rows, column)) {
     case OID_INT8:
     case OID_INT4:
     case OID_INT2:
@@ -108,7 +135,7 @@ static int64_t read_int(struct db_rows *rows, size_t row, unsigned column)
         return 0;
     }
     int64_t value = 0;
-    if (text_int64(value_text(rows, row, column), INT64_MIN, INT64_MAX, &value) != OK)
+    if (text_int64(rows_value(rows, row, column), INT64_MIN, INT64_MAX, &value) != OK)
         fault(rows, ERR_INTERNAL, column, "is not a readable integer");
     return value;
 }
@@ -117,7 +144,7 @@ int64_t db_int(struct db_rows *rows, size_t row, unsigned column)
 {
     if (!exists(rows, row, column))
         return 0;
-    if (value_is_null(rows, row, column)) {
+    if (!rows_value(rows, row, column).data) {
         fault(rows, ERR_INTERNAL, column, "is null where an integer is expected");
         return 0;
     }
@@ -126,7 +153,7 @@ int64_t db_int(struct db_rows *rows, size_t row, unsigned column)
 
 int64_t db_int_or(struct db_rows *rows, size_t row, unsigned column, int64_t otherwise)
 {
-    if (!exists(rows, row, column) || value_is_null(rows, row, column))
+    if (!exists(rows, row, column) || !rows_value(rows, row, column).data)
         return otherwise;
     return read_int(rows, row, column);
 }
@@ -135,15 +162,15 @@ bool db_bool(struct db_rows *rows, size_t row, unsigned column)
 {
     if (!exists(rows, row, column))
         return false;
-    if (PQftype(rows->result, column_index(column)) != OID_BOOL) {
+    if (rows_type(rows, column) != OID_BOOL) {
         fault(rows, ERR_SCHEMA, column, "is not a boolean; run gatewayctl migrate");
         return false;
     }
-    if (value_is_null(rows, row, column)) {
+    if (!rows_value(rows, row, column).data) {
         fault(rows, ERR_INTERNAL, column, "is null where a boolean is expected");
         return false;
     }
-    return value_text(rows, row, column).data[0] == 't';
+    return rows_value(rows, row, column).data[0] == 't';
 }
 
 /* ---- text arrays, as the server writes them: {a,"b c",NULL}, one dimension ---- */
@@ -230,17 +257,17 @@ struct text *db_texts(struct db_rows *rows, size_t row, unsigned column, size_t 
     *ret_count = 0;
     if (!exists(rows, row, column))
         return NULL;
-    Oid type = PQftype(rows->result, column_index(column));
+    unsigned type = rows_type(rows, column);
     if (type != OID_TEXT_ARRAY && type != OID_VARCHAR_ARRAY) {
         fault(rows, ERR_SCHEMA, column, "is not an array of texts; run gatewayctl migrate");
         return NULL;
     }
-    if (value_is_null(rows, row, column)) {
+    if (!rows_value(rows, row, column).data) {
         fault(rows, ERR_INTERNAL, column, "is null where an array is expected");
         return NULL;
     }
     struct text *elements = NULL;
-    if (!parse_array(rows->arena, value_text(rows, row, column), &elements, ret_count)) {
+    if (!parse_array(rows->arena, rows_value(rows, row, column), &elements, ret_count)) {
         fault(rows, ERR_INTERNAL, column, "is not an array of one dimension");
         *ret_count = 0;
         return NULL;

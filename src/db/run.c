@@ -18,7 +18,7 @@ enum error call_check(const struct db_call *call, struct failure *failure)
     return OK;
 }
 
-static void call_start(struct db *db, const struct db_call *call)
+static void call_start(struct db *db, const struct db_call *call, int64_t timeout_ms)
 {
     struct failure failure;
     exchange_init(db, false);
@@ -27,7 +27,7 @@ static void call_start(struct db *db, const struct db_call *call)
     if (call_check(call, &failure) != OK)
         exchange_refuse(db, &failure);
     else
-        exchange_start(db, db_settings()->timeout_ms);
+        exchange_start(db, timeout_ms);
 }
 
 /* Takes the outcome of the call that is done. */
@@ -51,34 +51,54 @@ static enum error call_finish(struct db *db, struct failure *failure, struct db_
 enum error db_run(struct db *db, const struct db_call *call, struct failure *failure,
                   struct db_rows **ret_rows)
 {
-    call_start(db, call);
+    call_start(db, call, db_settings()->timeout_ms);
     exchange_run(db);
     return call_finish(db, failure, ret_rows);
 }
 
+void db_start_within(struct db *db, const struct db_call *call, int64_t timeout_ms)
+{
+    call_start(db, call, timeout_ms);
+    (void)exchange_advance(db);
+}
+
 void db_start(struct db *db, const struct db_call *call)
 {
-    call_start(db, call);
-    (void)exchange_advance(db);
+    struct failure unused;
+    db->call = call;
+    if (db->relay && call_check(call, &unused) == OK && relay_link_start(db->relay, call))
+        return;
+    db_start_within(db, call, db_settings()->timeout_ms);
+}
+
+static bool is_relayed(const struct db *db)
+{
+    return db->relay && relay_link_busy(db->relay);
 }
 
 bool db_busy(const struct db *db)
 {
-    return db->phase != PHASE_IDLE;
+    return db->phase != PHASE_IDLE || is_relayed(db);
 }
 
 int db_poll_fd(const struct db *db)
 {
+    if (is_relayed(db))
+        return relay_link_fd(db->relay);
     return db->phase == PHASE_CONNECT || db->phase == PHASE_ANSWER ? PQsocket(db->conn) : -1;
 }
 
 short db_poll_events(const struct db *db)
 {
+    if (is_relayed(db))
+        return relay_link_events(db->relay);
     return db->phase == PHASE_CONNECT || db->phase == PHASE_ANSWER ? db->poll_events : 0;
 }
 
 int64_t db_poll_deadline(const struct db *db)
 {
+    if (is_relayed(db))
+        return relay_link_deadline(db->relay);
     switch (db->phase) {
     case PHASE_CONNECT:
     case PHASE_ANSWER:
@@ -94,6 +114,17 @@ int64_t db_poll_deadline(const struct db *db)
 bool db_advance(struct db *db, struct failure *failure, enum error *ret_error,
                 struct db_rows **ret_rows)
 {
+    if (is_relayed(db)) {
+        switch (relay_link_advance(db->relay, ret_error, failure, ret_rows)) {
+        case RELAY_BUSY:
+            return false;
+        case RELAY_ANSWERED:
+            return true;
+        case RELAY_UNUSED:
+            db_start_within(db, db->call, db_settings()->timeout_ms);
+            break;
+        }
+    }
     if (db->phase == PHASE_IDLE || !exchange_advance(db))
         return false;
     *ret_error = call_finish(db, failure, ret_rows);

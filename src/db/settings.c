@@ -12,6 +12,7 @@
 
 static struct db_settings settings = {
     .schema = SCHEMA_PLACEHOLDER,
+    .runtime_dir = "",
     .timeout_ms = DB_TIMEOUT_MS_DEFAULT,
 };
 
@@ -28,6 +29,7 @@ void db_configure(const struct options *options)
     settings.url = given(options->database_url);
     settings.direct_url = given(options->direct_database_url);
     settings.schema = given(options->dbos_schema) ? options->dbos_schema : SCHEMA_PLACEHOLDER;
+    settings.runtime_dir = options->runtime_dir ? options->runtime_dir : "";
     settings.timeout_ms = options->db_timeout_ms;
 
     for (unsigned i = 0; i < STATEMENT__MAX; i++) {

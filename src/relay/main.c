@@ -243,7 +243,7 @@ int main(int argc, char **argv)
                                        "Takes the database calls of this host's sessions, "
                                        "RUNTIME_DIR/relay.sock, and makes those\n"
                                        "that come together one.\n",
-                                       db_setting_fault);
+                                       db_setting_fault, CHECK_AT_EACH_START);
 
     if (first < argc) {
         fprintf(stderr, PROGRAM ": %s is no argument of it; see --help\n", argv[first]);

@@ -65,7 +65,7 @@ int main(int argc, char **argv)
         log_failure("shared.open", &failure);
     db_configure(&options);
     engine_init(&engine, &options, workflow_definitions, EXECUTOR_SESSION);
-    db = db_new(DB_POOLED);
+    db = db_new(DB_RELAYED);
     session = session_new(&engine, &peer, clock_ms());
     error = loop_run(session, &engine, db, &failure);
     if (error != OK)

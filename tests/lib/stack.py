@@ -36,7 +36,7 @@ Client
     send(object or text), receive(timeout), event(name, timeout), hello, events
 
 Everything ends with the test, whichever way the test ends. skip_without_stack() first: SKIP where
-something is not installed. Services: postgres pgbouncer http websocketd sweeper keeper, and the front.
+something is not installed. Services: postgres pgbouncer http relay websocketd sweeper keeper, and the front.
 """
 
 import atexit
@@ -74,6 +74,7 @@ BUILD = os.environ.get("abs_top_builddir") or os.getcwd()
 FRONTS = {"lighttpd": "lighttpd", "apache": "apache2", "nginx": "nginx"}  # and their programs
 PROGRAMS = (
     "openclaw-gateway-http",
+    "openclaw-gateway-relay",
     "openclaw-gateway-session",
     "openclaw-gateway-sweeper",
     "gatewayctl",
@@ -204,7 +205,7 @@ class Stack:
     def __init__(self, settings=None, server=None, environment=None, start=True, front=""):
         self.front = front or front_of_environment()
         self.SERVICES = (
-            *("postgres", "pgbouncer", "http", "websocketd"),
+            *("postgres", "pgbouncer", "http", "relay", "websocketd"),
             *(self.front, "sweeper", "keeper"),
         )
         self.directory = tempfile.mkdtemp(prefix="ocgs-")

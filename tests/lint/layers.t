@@ -48,7 +48,7 @@ rank() {
     durable) echo 3 ;;
     workflow) echo 4 ;;
     gateway) echo 5 ;;
-    http | session | sweeper | ctl) echo 6 ;;
+    http | session | relay | sweeper | ctl) echo 6 ;;
     *) echo 0 ;;
     esac
 }

@@ -21,7 +21,7 @@
 #include "db/wire.h"
 
 #define READ_SIZE     16384
-#define AWAY_MS       1000   /* it was not there; perhaps it is being started */
+#define AWAY_MS       1000   /* it was not there, or has no place for us now */
 #define STANDSTILL_MS 30000  /* it stands still: stopped, or on a machine that does not get on */
 #define OTHER_MS      300000 /* it is of another build: somebody is upgrading */
 
@@ -176,6 +176,10 @@ static void take_answer(struct relay_link *link, struct text frame)
         break;
     case ANSWER_OTHER_BUILD:
         avoid(link, OTHER_MS);
+        link->phase = LINK_UNUSED;
+        break;
+    case ANSWER_BUSY:
+        avoid(link, AWAY_MS);
         link->phase = LINK_UNUSED;
         break;
     }

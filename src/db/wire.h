@@ -27,7 +27,8 @@ enum answer_kind {
     ANSWER_ALIVE, /* the call is not done yet; another answer follows */
     ANSWER_ROWS,
     ANSWER_FAILURE,
-    ANSWER_OTHER_BUILD /* nothing was done */
+    ANSWER_OTHER_BUILD, /* nothing was done, and will not be */
+    ANSWER_BUSY         /* nothing was done: there are too many, or others hold it up */
 };
 
 /* Rows of an answer: all of them where `rows` is NULL, else those, in that order, without their

@@ -37,6 +37,13 @@ void client_free(struct client *client)
     free(client);
 }
 
+void client_dismiss(struct client *client, enum answer_kind kind)
+{
+    wire_put_kind(&client->out, kind);
+    client_write(client);
+    client_close(client);
+}
+
 /* True: a call is complete. */
 static bool take_call(struct client *client)
 {
@@ -48,9 +55,7 @@ static bool take_call(struct client *client)
     case WIRE_OK:
         return true;
     case WIRE_OTHER_BUILD:
-        wire_put_kind(&client->out, ANSWER_OTHER_BUILD);
-        buffer_clear(&client->in);
-        client_write(client);
+        client_dismiss(client, ANSWER_OTHER_BUILD);
         return false;
     case WIRE_BROKEN:
         break;
@@ -73,8 +78,10 @@ bool client_read(struct client *client, size_t room)
         if (got <= 0)
             break;
         buffer_append(&client->in, (struct text){bytes, (size_t)got});
-        if (client->in.overflowed || wire_announced(buffer_text(&client->in)) > room)
-            break;
+        if (client->in.overflowed || wire_announced(buffer_text(&client->in)) > room) {
+            client_dismiss(client, ANSWER_BUSY);
+            return false;
+        }
         if (take_call(client))
             return true;
         if (client->fd < 0)
@@ -102,6 +109,7 @@ static void answered(struct client *client)
 {
     buffer_clear(&client->in);
     client->state = CLIENT_READING;
+    client->since = clock_ms();
     client_write(client);
 }
 

@@ -61,16 +61,25 @@ void lanes_forget(struct lanes *lanes, struct client *client)
     client_free(client);
 }
 
-/* Who has waited for too long: nothing was done. */
-static void expire_line(struct lanes *lanes, struct line *line, int64_t now)
+/* Those in front have been joined if that was possible, so what waits behind them is too much for
+ * the database; elsewhere it may be others who hold it up. */
+static int64_t patience(const struct lanes *lanes, enum line_kind line)
 {
-    while (line->first != NULL && now >= line->first->since + lanes->timeout_ms) {
+    return line == LINE_TOGETHER || lanes->timeout_ms < HANDED_BACK_MS ? lanes->timeout_ms
+                                                                       : HANDED_BACK_MS;
+}
+
+/* Who has waited for too long calls directly; nothing was done. */
+static void hand_back(struct lanes *lanes, enum line_kind kind, int64_t now)
+{
+    struct line *line = &lanes->lines[kind];
+
+    while (line->first != NULL && now >= line->first->since + patience(lanes, kind)) {
         struct client *client = line->first;
-        struct failure failure = {0};
 
         (void)line_remove(line, client);
-        failure_set(&failure, ERR_OVERLOADED, "no database connection became free in time");
-        client_answer_failure(client, &failure);
+        client->state = CLIENT_READING;
+        client_dismiss(client, ANSWER_BUSY);
     }
 }
 
@@ -262,8 +271,9 @@ void lanes_close(struct lanes *lanes)
 
 void lanes_advance(struct lanes *lanes, int64_t now)
 {
-    for (size_t i = 0; i < LINE__MAX; i++)
-        expire_line(lanes, &lanes->lines[i], now);
+    lanes->put_off = false;
+    for (enum line_kind line = 0; line < LINE__MAX; line++)
+        hand_back(lanes, line, now);
     for (size_t i = 0; i < lanes->count; i++) {
         struct lane *lane = &lanes->all[i];
         enum line_kind line;
@@ -271,19 +281,25 @@ void lanes_advance(struct lanes *lanes, int64_t now)
         if (lane->clients != NULL && !advance_lane(lanes, lane, now))
             continue;
         line = next_line(lanes, lane);
-        if (line != LINE__MAX)
+        if (line == LINE__MAX)
+            continue;
+        if (clock_ms() - now > STALE_MS)
+            lanes->put_off = true; /* stopped meanwhile: some may have gone */
+        else
             start_lane(lanes, lane, line, now);
     }
 }
 
 int64_t lanes_deadline(const struct lanes *lanes)
 {
-    int64_t deadline = INT64_MAX;
+    int64_t deadline = lanes->put_off ? 0 : INT64_MAX;
 
-    for (size_t i = 0; i < LINE__MAX; i++)
-        if (lanes->lines[i].first != NULL &&
-            lanes->lines[i].first->since + lanes->timeout_ms < deadline)
-            deadline = lanes->lines[i].first->since + lanes->timeout_ms;
+    for (enum line_kind line = 0; line < LINE__MAX; line++) {
+        const struct client *first = lanes->lines[line].first;
+
+        if (first != NULL && first->since + patience(lanes, line) < deadline)
+            deadline = first->since + patience(lanes, line);
+    }
     for (size_t i = 0; i < lanes->count; i++)
         if (lanes->all[i].clients != NULL && db_poll_deadline(lanes->all[i].db) < deadline)
             deadline = db_poll_deadline(lanes->all[i].db);

@@ -87,13 +87,17 @@ static void accept_clients(struct relay *relay, int64_t now)
                 relay->accept_at = now + ACCEPT_MS;
             return;
         }
-        if (relay->count == CLIENTS_MAX)
-            (void)close(fd); /* it calls the database itself */
-        else
-            relay->clients[relay->count++] = client_new(fd);
+        struct client *client = client_new(fd);
+        if (relay->count < CLIENTS_MAX) {
+            relay->clients[relay->count++] = client;
+        } else {
+            client_dismiss(client, ANSWER_BUSY);
+            client_free(client);
+        }
     }
 }
 
+/* Bytes that calls may have in all, beside those that are here. */
 static size_t input_room(const struct relay *relay)
 {
     size_t bytes = 0;
@@ -103,17 +107,39 @@ static size_t input_room(const struct relay *relay)
     return bytes < INPUT_BYTES_MAX ? INPUT_BYTES_MAX - bytes : 0;
 }
 
-static void serve_client(struct relay *relay, struct client *client, short events, int64_t now)
+static void read_client(struct relay *relay, struct client *client, size_t *room, int64_t now)
 {
-    if (events & (POLLHUP | POLLERR | POLLNVAL))
-        client_close(client); /* it waits for no answer any more */
-    else if (client->state == CLIENT_READING && (events & POLLIN) &&
-             client_read(client, input_room(relay) + client->in.len))
+    size_t before = client->in.len, grown;
+
+    if (client_read(client, *room + before))
         lanes_add(&relay->lanes, client, now);
-    if (client->fd >= 0 && (events & POLLOUT))
+    grown = client->in.len - before;
+    *room -= grown < *room ? grown : *room;
+}
+
+/* An answer that is not taken yet: nothing more is read from who has one. */
+static bool is_owed(const struct client *client)
+{
+    return client->out.len > 0;
+}
+
+static void serve_client(struct relay *relay, struct client *client, short events, size_t *room,
+                         int64_t now)
+{
+    if (events & (POLLHUP | POLLERR | POLLNVAL)) {
+        client_close(client); /* it waits for no answer any more */
+        return;
+    }
+    if (events & POLLOUT)
         client_write(client);
-    if (client->fd >= 0)
+    if (client->state != CLIENT_READING)
         client_reassure(client, now);
+    else if (is_owed(client) && now >= client->since + UNREAD_MS)
+        client_close(client);
+    else if (relay->end_at != INT64_MAX && !is_owed(client))
+        client_dismiss(client, ANSWER_BUSY);
+    else if (events & POLLIN)
+        read_client(relay, client, room, now);
 }
 
 static void forget_gone(struct relay *relay)
@@ -159,7 +185,7 @@ static enum error wait_and_serve(struct relay *relay, struct pollfd *fds, struct
     const struct lanes *lanes = &relay->lanes;
     int64_t now = clock_ms();
     struct pollfd *clients = fds + POLL_LANES + lanes->count;
-    size_t count = relay->count;
+    size_t count = relay->count, room = input_room(relay);
     char drain[16];
 
     fds[POLL_WAKE] = (struct pollfd){.fd = wake_pipe[0], .events = POLLIN};
@@ -176,8 +202,9 @@ static enum error wait_and_serve(struct relay *relay, struct pollfd *fds, struct
 
         clients[i] = (struct pollfd){
             .fd = client->fd,
-            .events = (short)((client->state == CLIENT_READING ? POLLIN : 0) |
-                              (client->out.len > 0 ? POLLOUT : 0)),
+            .events = is_owed(client)                   ? POLLOUT
+                      : client->state == CLIENT_READING ? POLLIN
+                                                        : 0,
         };
     }
     if (poll(fds, (nfds_t)(POLL_LANES + lanes->count + count), wait_ms(relay, now)) < 0 &&
@@ -187,7 +214,7 @@ static enum error wait_and_serve(struct relay *relay, struct pollfd *fds, struct
     if (fds[POLL_WAKE].revents != 0)
         (void)!read(wake_pipe[0], drain, sizeof drain);
     for (size_t i = 0; i < count; i++)
-        serve_client(relay, relay->clients[i], clients[i].revents, now);
+        serve_client(relay, relay->clients[i], clients[i].revents, &room, now);
     if (fds[POLL_SOCKET].revents != 0)
         accept_clients(relay, now);
     forget_gone(relay);

@@ -27,6 +27,9 @@
 
 #define CLIENTS_MAX     4096
 #define INPUT_BYTES_MAX ((size_t)256 * 1024 * 1024) /* of all calls that are here */
+#define UNREAD_MS       30000 /* who does not take an answer for so long is gone */
+#define STALE_MS        100   /* after so long it is looked again who is still there */
+#define HANDED_BACK_MS  500   /* who has waited so long behind others calls directly */
 #define TOGETHER_MS     1000 /* what several are in, or what others wait behind, may take so long */
 #define SLOW_MS         250  /* who took longer alone stays alone */
 #define SLOW_FOR_MS     10000 /* for so long */
@@ -46,7 +49,7 @@ struct client {
     struct buffer in, out;
     struct db_call call; /* points into `in` */
     struct client *next; /* in its line or lane */
-    int64_t since;       /* clock_ms: when it came into its line */
+    int64_t since;       /* clock_ms: when it came into its line, or got its answer */
     int64_t alive_at;    /* when to say next that we are */
     int64_t alone_until; /* it held up others */
 };
@@ -54,6 +57,8 @@ struct client {
 struct client *client_new(int fd);
 void client_free(struct client *client);
 void client_close(struct client *client);
+/* Tells it that nothing was done, and closes it. */
+void client_dismiss(struct client *client, enum answer_kind kind);
 /* Reads what is there, a call of `room` bytes at most. True: it is complete, and is to be put in a
  * line. An end or a fault closes it. */
 bool client_read(struct client *client, size_t room);
@@ -97,6 +102,7 @@ struct lanes {
     struct lane *all;
     size_t count, together;
     int64_t timeout_ms;
+    bool put_off; /* a call could have been started, but it was long ago that we looked */
 };
 
 void lanes_open(struct lanes *lanes, const struct options *options);

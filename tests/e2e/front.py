@@ -128,6 +128,31 @@ def check_problem(tap, answer, statuses, what, retry=False):
 # ---- with the real gateway behind it --------------------------------------------------------------
 
 
+def check_browsers_tls(tap, stack, port, certificate):
+    """A browser asks for HTTP/2 first. Where it gets it, and RFC 8441's setting with it, it opens WebSockets
+    inside that connection, which none of the fronts hands on to websocketd."""
+    context = ssl.create_default_context(cafile=certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    raw = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+    with context.wrap_socket(raw, server_hostname="localhost") as secure:
+        chosen = secure.selected_alpn_protocol()
+        tap.ok(chosen in (None, "http/1.1"), f"TLS: a browser speaks HTTP/1.1 (ALPN {chosen})")
+        secure.sendall(
+            "\r\n".join(
+                [
+                    f"GET / HTTP/1.1\r\nHost: localhost:{port}",
+                    "Upgrade: websocket\r\nConnection: Upgrade",
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13",
+                    f"Authorization: Bearer {stack.tokens['alice']}\r\n\r\n",
+                ]
+            ).encode()
+        )
+        answer = b""
+        while b"\r\n" not in answer and (part := secure.recv(1 << 16)):
+            answer += part
+        tap.ok(answer.startswith(b"HTTP/1.1 101"), "TLS: and its WebSocket opens", answer[:300])
+
+
 def check_tls(tap, stack, port, certificate):
     context = ssl.create_default_context(cafile=certificate)
     raw = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
@@ -408,6 +433,7 @@ def main():
         tls = {"TLS_PORT": str(port), "TLS_CERTIFICATE": certificate, "TLS_KEY": key}
         with Stack(environment=tls) as stack:
             check_tls(tap, stack, port, certificate)
+            check_browsers_tls(tap, stack, port, certificate)
             check_too_large(tap, stack)
             check_whole(tap, stack)
             check_not_modified(tap, stack)

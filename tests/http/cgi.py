@@ -275,6 +275,15 @@ def check_server(tap, gateway, environment, tokens, name, program, arguments):
             (413, "TOO_LARGE"),
             f"{name}: a body that is too large",
         )
+        status, body, _ = server.http("GET", "/healthz", headers={"Range": "bytes=0-3"})
+        tap.ok(status == 200 and len(body) > 4, f"{name}: a range is not looked at", (status, body))
+        forged = {"Idempotency_Key": f"{name}-forged", "X_Request_Id": "forged"}
+        status, body, headers = server.http("POST", "/messages", message(name), tokens["alice"], forged)
+        tap.ok(
+            status == 200 and b"forged" not in body and "forged" not in str(headers),
+            f"{name}: an underscore is no dash",
+            (status, body, str(headers)),
+        )
         if name == "apache":  # lighttpd passes this one on
             status, body, headers = server.http("GET", "/healthz", headers={"Expect": "200-ok"})
             tap.equal(

@@ -97,6 +97,8 @@ declare
   v_refused integer[] := '{}';
   v_reasons text[] := '{}';
   v_reason text;
+  v_agents text[];
+  v_rooms bigint[];
   v_repeated integer[] := '{}';
   v_sent_seq bigint[] := '{}';
   v_missing text;
@@ -137,6 +139,11 @@ begin
       from (select t.agent_id, count(*) as wanted from unnest(p_send_to) as t (agent_id) group by 1) w
       join openclaw.agent o using (agent_id)
     )
+    select array_agg(x.agent_id), array_agg(x.room)
+    into v_agents, v_rooms
+    from asked
+    cross join lateral openclaw.inbox_rooms(asked.agents, asked.limits, asked.wanted) x;
+
     select coalesce(array_agg(r.of_ord), '{}'), coalesce(array_agg(r.reason), '{}')
     into v_refused, v_reasons
     from (
@@ -150,13 +157,44 @@ begin
       from unnest(p_send_of, p_send_to, p_send_from)
         with ordinality as s (of_ord, agent_id, sender, ord)
       left join openclaw.agent a on a.agent_id = s.agent_id
-      left join (
-        select x.agent_id, x.room
-        from asked
-        cross join lateral openclaw.inbox_rooms(asked.agents, asked.limits, asked.wanted) x
-      ) g on g.agent_id = s.agent_id
+      left join unnest(v_agents, v_rooms) as g (agent_id, room) on g.agent_id = s.agent_id
     ) r
     where r.reason is not null;
+
+    -- the room is for those who come in: not for who is refused, a repeat, or the same a second time; what
+    -- is known keeps its answer, whatever is said here
+    if 'INBOX_FULL' = any (v_reasons) then
+      select coalesce(array_agg(r.of_ord), '{}'), coalesce(array_agg(r.reason), '{}')
+      into v_refused, v_reasons
+      from (
+        select
+          t.of_ord,
+          case
+            when not t.allowed then 'UNKNOWN_RECIPIENT'
+            when t.known
+              or t.room < count(*) filter (where t.allowed and not t.known and t.time = 1)
+                over (partition by t.agent_id order by t.ord)
+              then 'INBOX_FULL'
+          end as reason
+        from (
+          select
+            s.of_ord, s.agent_id, s.ord, g.room,
+            a.agent_id is not null and coalesce(s.sender = any (a.allow_from), true) as allowed,
+            p_start[s.of_ord]
+              and exists (
+                select
+                from dbos_system.workflow_status w
+                where w.workflow_uuid = p_id[s.of_ord]
+              ) as known,
+            row_number() over (partition by s.agent_id, s.id order by s.ord) as time
+          from unnest(p_send_of, p_send_to, p_send_from, p_send_id)
+            with ordinality as s (of_ord, agent_id, sender, id, ord)
+          left join openclaw.agent a on a.agent_id = s.agent_id
+          left join unnest(v_agents, v_rooms) as g (agent_id, room) on g.agent_id = s.agent_id
+        ) t
+      ) r
+      where r.reason is not null;
+    end if;
   end if;
 
   -- starts

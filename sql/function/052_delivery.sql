@@ -1,8 +1,8 @@
 -- What becomes of a delivery: acknowledged, refused, extended, noted as handed over.
 
 -- Confirms deliveries, each by the agent whose it is. For each: 'acked' now, 'already' before, or
--- 'stale': not the message's current delivery, or nobody's, or somebody else's, which look the same.
--- The bells are of those who wait for these messages.
+-- 'stale': not the message's current delivery, or nobody's, or somebody else's, which look the same. Of
+-- two that confirm one delivery the first does. The bells are of those who wait for these messages.
 create or replace function openclaw.inbox_ack(
   p_app text,
   p_legacy boolean,
@@ -25,21 +25,27 @@ declare
   v_seq bigint[];
   v_delivery text[];
   v_response text[];
+  v_first bigint[];
   v_settled bigint[];
 begin
   -- by its number and nothing else: the index of what is leased is full of what was
-  select array_agg(g.seq), array_agg(g.delivery), array_agg(g.response)
-  into v_seq, v_delivery, v_response
-  from unnest(p_agent, p_seq, p_delivery, p_response) as g (agent, seq, delivery, response)
-  cross join lateral (
-    select n.agent_id, n.delivery_id, n.state
-    from openclaw.inbox n
-    where n.inbox_seq = g.seq
-    offset 0
-  ) i
-  where i.agent_id = g.agent
-    and i.delivery_id = g.delivery
-    and i.state = 'leased';
+  select array_agg(d.seq), array_agg(d.delivery), array_agg(d.response), array_agg(d.ord)
+  into v_seq, v_delivery, v_response, v_first
+  from (
+    select distinct on (g.seq) g.seq, g.delivery, g.response, g.ord
+    from unnest(p_agent, p_seq, p_delivery, p_response)
+      with ordinality as g (agent, seq, delivery, response, ord)
+    cross join lateral (
+      select n.agent_id, n.delivery_id, n.state
+      from openclaw.inbox n
+      where n.inbox_seq = g.seq
+      offset 0
+    ) i
+    where i.agent_id = g.agent
+      and i.delivery_id = g.delivery
+      and i.state = 'leased'
+    order by g.seq, g.ord
+  ) d;
 
   if v_seq is not null then
     select array_agg(s.inbox_seq)
@@ -52,7 +58,7 @@ begin
     g.ord::integer,
     g.delivery,
     case
-      when i.inbox_seq = any (v_settled) then 'acked'
+      when i.inbox_seq = any (v_settled) and g.ord = any (v_first) then 'acked'
       when i.state = 'acked' then 'already'
       else 'stale'
     end,
@@ -61,6 +67,7 @@ begin
       from openclaw.executor x
       where x.executor_id = i.waiter
         and i.inbox_seq = any (v_settled)
+        and g.ord = any (v_first)
     )
   from unnest(p_agent, p_seq, p_delivery) with ordinality as g (agent, seq, delivery, ord)
   left join lateral (

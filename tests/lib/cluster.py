@@ -29,6 +29,7 @@ Cluster(settings={}, tcp=False)
     stop(mode), start(), restart(mode)     mode is "fast" or "immediate" (a crash)
     host, port, user, directory, log_path
 Bouncer(cluster, settings={}, users=("postgres",), server_connections=20)
+    crash()                     killed, and started again
     admin(command)              rows of the admin console, as in admin("show pools")
 Session                         for races: two of them, one waits for the other
     run(sql)                    send and wait; SqlError when a statement failed
@@ -395,6 +396,7 @@ class Bouncer(Server):
         with open(options["auth_file"], "w", encoding="utf-8") as file:
             file.writelines(f'"{user}" ""\n' for user in users)
         configuration = os.path.join(self.directory, "pgbouncer.ini")
+        self._command = [program, "-q", configuration]
         with open(configuration, "w", encoding="utf-8") as file:
             file.write(f"[databases]\n* = host={cluster.host} port={cluster.port}\n[pgbouncer]\n")
             file.writelines(f"{name} = {value}\n" for name, value in options.items())
@@ -405,16 +407,25 @@ class Bouncer(Server):
                 path = os.path.join(self.directory, name)
                 os.chown(path, account["user"], account["group"])
         atexit.register(self.close)
+        self._start()
+
+    def _start(self):
         self.process = subprocess.Popen(
-            [program, "-q", configuration],
+            self._command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
             preexec_fn=_die_with_parent(signal.SIGKILL),
-            **account,
+            **_account(),
         )
         self._await_ready(self.process, "postgres")
+
+    def crash(self):
+        """Kills it, and starts another in its place."""
+        self.process.kill()
+        self.process.wait(START_TIMEOUT)
+        self._start()
 
     def __enter__(self):
         return self

@@ -30,6 +30,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -357,6 +358,12 @@ class Rig:
         with self._db_lock:
             self.db.run(sql)
 
+    def reconnect(self):
+        """After the server was restarted."""
+        with self._db_lock:
+            self.db.close()
+            self.db = Connection(self.cluster, DATABASE)
+
     # ---- programs
 
     def spawn(self, name, *arguments, fault=None, environment=None, **pipes):
@@ -401,6 +408,25 @@ class Rig:
                     assert time.monotonic() < deadline, server.log()
                     time.sleep(0.01)
         return server
+
+    def relay(self, fault=None, environment=None):
+        """A relay that takes connections, or that the fault has killed already."""
+        relay = self.spawn("openclaw-gateway-relay", fault=fault, environment=environment)
+        deadline = time.monotonic() + TIMEOUT
+        while relay.running() and not self.is_relay(relay):
+            assert time.monotonic() < deadline, relay.log()
+            time.sleep(0.01)
+        return relay
+
+    def is_relay(self, process):
+        """Is it the one that listens at the relay's place?"""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(os.path.join(self.environment["RUNTIME_DIR"], "relay.sock"))
+            except OSError:
+                return False
+            pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return pid == process.popen.pid
 
     def http(self, method, path, body=None, token=None, headers=None, timeout=TIMEOUT):
         return fastcgi.request(self.socket_path, method, path, body, token, headers, timeout)

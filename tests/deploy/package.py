@@ -118,6 +118,80 @@ def check_installed(tap, directory):
     )
 
 
+SERVICES = "openclaw-gateway-*.service"
+
+
+def run_script(directory, name, *arguments):
+    """What a maintainer's script asks systemd and others to do, none of which is done."""
+    fake = os.path.join(directory, "fake")
+    running = os.path.join(fake, "running")  # as if systemd were the first process
+    settings = os.path.join(fake, "etc")
+    for folder in (running, os.path.join(fake, "bin"), settings):
+        os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(settings, "gateway.env"), "w", encoding="ascii"):
+        pass
+    asked = os.path.join(fake, "asked")
+    for tool in ("systemctl", "systemd-sysusers", "systemd-tmpfiles", "chown", "chmod") + (
+        "deb-systemd-invoke",
+        "deb-systemd-helper",
+    ):
+        path = os.path.join(fake, "bin", tool)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f'#!/bin/sh\necho "{tool} $*" >>{asked}\n')
+        os.chmod(path, 0o755)
+    path = os.path.join(directory, "control", name)
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    text = text.replace("/run/systemd/system", running).replace("/etc/openclaw-gateway", settings)
+    with open(os.path.join(fake, name), "w", encoding="utf-8") as file:
+        file.write(text)
+    with open(asked, "w", encoding="ascii"):
+        pass
+    environment = {**clean_environment(), "PATH": f"{fake}/bin:{os.environ['PATH']}"}
+    said = run("sh", "-e", os.path.join(fake, name), *arguments, env=environment)
+    if said.returncode != 0:
+        return f"{name} failed: {said.stdout}"
+    with open(asked, encoding="ascii") as file:
+        return file.read().replace(settings, "/etc/openclaw-gateway")
+
+
+def invoked(asked, verb):
+    return [line for line in asked.splitlines() if line.startswith(f"deb-systemd-invoke {verb} ")]
+
+
+def check_life(tap, directory):
+    """What an installation, an upgrade and a removal do with the services."""
+    (package,) = glob.glob(os.path.join(directory, "openclaw-gateway_*.deb"))
+    said = run("dpkg", "-e", package, os.path.join(directory, "control"))
+    tap.ok(said.returncode == 0, "its maintainer's scripts", said.stdout)
+    asked = run_script(directory, "postinst", "configure")
+    tap.ok("failed" not in asked and "deb-systemd-invoke" not in asked, "nothing is started", asked)
+    tap.ok(
+        "chmod 640 /etc/openclaw-gateway/gateway.env" in asked
+        and re.search("chown root:openclaw-gateway .*/gateway.env", asked)
+        and asked.index("sysusers") < asked.index("chown"),
+        "only its user reads gateway.env",
+        asked,
+    )
+    asked = run_script(directory, "preinst", "upgrade", "0.0.9", "0.1.0")
+    asked += run_script(directory, "prerm", "upgrade", "0.1.0")
+    tap.ok("failed" not in asked and not invoked(asked, "stop"), "an upgrade stops nothing", asked)
+    asked = run_script(directory, "postinst", "configure", "0.0.9")
+    tap.ok(
+        invoked(asked, "try-restart") == [f"deb-systemd-invoke try-restart {SERVICES}"]
+        and asked.index("daemon-reload") < asked.index("try-restart")
+        and "chmod" not in asked,
+        "it starts anew what runs, and leaves modes alone",
+        asked,
+    )
+    asked = " ".join(invoked(run_script(directory, "prerm", "remove"), "stop"))
+    units = ["openclaw-gateway.target", "openclaw-gateway-sweep.timer", SERVICES]
+    missing = [unit for unit in [*units, "openclaw-gateway-http.socket"] if unit not in asked.split()]
+    tap.equal(missing, [], "a removal stops all")
+
+
 def main():
     for tool in ("dpkg-buildpackage", "dh", "fakeroot" if os.getuid() else "dpkg"):
         if shutil.which(tool) is None:
@@ -135,6 +209,7 @@ def main():
         if said.returncode == 0:
             check_lintian(tap, directory)
             check_installed(tap, directory)
+            check_life(tap, directory)
     return tap.done()
 
 

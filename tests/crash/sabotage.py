@@ -46,7 +46,7 @@ SABOTAGES = (
         "acknowledge",
         "acked",
         ("inbox_ack", "if v_seq is not null then", "if false then"),
-        ("inbox_ack", "when i.inbox_seq = any (v_settled) then 'acked'", "when true then 'acked'"),
+        ("inbox_ack", "when i.inbox_seq = any (v_settled) and g.ord = any (v_first) then 'acked'", "when true then 'acked'"),
     ),
     (
         "a message that is put into the inbox twice",

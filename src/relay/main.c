@@ -111,6 +111,8 @@ static void read_client(struct relay *relay, struct client *client, size_t *room
 {
     size_t before = client->in.len, grown;
 
+    if (before == 0)
+        client->since = now;
     if (client_read(client, *room + before))
         lanes_add(&relay->lanes, client, now);
     grown = client->in.len - before;
@@ -134,7 +136,7 @@ static void serve_client(struct relay *relay, struct client *client, short event
         client_write(client);
     if (client->state != CLIENT_READING)
         client_reassure(client, now);
-    else if (is_owed(client) && now >= client->since + UNREAD_MS)
+    else if ((is_owed(client) || client->in.len > 0) && now >= client->since + STUCK_MS)
         client_close(client);
     else if (relay->end_at != INT64_MAX && !is_owed(client))
         client_dismiss(client, ANSWER_BUSY);
@@ -223,11 +225,17 @@ static enum error wait_and_serve(struct relay *relay, struct pollfd *fds, struct
     return OK;
 }
 
+/* Whose call has not begun calls the database himself, and need not wait to learn it. */
 static void stop(struct relay *relay)
 {
     notify_supervisor("STOPPING=1");
-    unix_socket_close(&relay->socket);
     relay->end_at = clock_ms() + STOP_GRACE_MS;
+    accept_clients(relay, clock_ms());
+    unix_socket_close(&relay->socket);
+    for (size_t i = 0; i < relay->count; i++)
+        if (relay->clients[i]->state == CLIENT_READING && !is_owed(relay->clients[i]))
+            client_dismiss(relay->clients[i], ANSWER_BUSY);
+    forget_gone(relay);
 }
 
 static bool is_over(const struct relay *relay)

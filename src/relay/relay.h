@@ -27,7 +27,7 @@
 
 #define CLIENTS_MAX     4096
 #define INPUT_BYTES_MAX ((size_t)256 * 1024 * 1024) /* of all calls that are here */
-#define UNREAD_MS       30000 /* who does not take an answer for so long is gone */
+#define STUCK_MS        30000 /* who does not take an answer, or end a call, for so long is gone */
 #define STALE_MS        100   /* after so long it is looked again who is still there */
 #define HANDED_BACK_MS  500   /* who has waited so long behind others calls directly */
 #define TOGETHER_MS     1000 /* what several are in, or what others wait behind, may take so long */
@@ -49,8 +49,8 @@ struct client {
     struct buffer in, out;
     struct db_call call; /* points into `in` */
     struct client *next; /* in its line or lane */
-    int64_t since;       /* clock_ms: when it came into its line, or got its answer */
-    int64_t alive_at;    /* when to say next that we are */
+    int64_t since;    /* clock_ms: when it began its call, came into its line, or got its answer */
+    int64_t alive_at; /* when to say next that we are */
     int64_t alone_until; /* it held up others */
 };
 

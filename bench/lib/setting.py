@@ -168,6 +168,7 @@ class Setting:
         stack = self.stack
         return {
             "responder": stack.pids("http"),
+            "relay": stack.pids("relay"),
             "sessions": stack.sessions(),
             "sweeper": stack.pids("sweeper"),
             "websocketd": [stack.pid("websocketd")],

@@ -22,7 +22,7 @@ from openclaw.inbox_claim('{to}', 'bench', null, 100000, 1, 30000, null) c
 where c.inbox_seq is not null
 \\gset
 select outcome
-from openclaw.inbox_ack('openclaw-gateway', false, '{to}', array[:seq], array[':delivery'], array['"ok"']);
+from openclaw.inbox_ack('openclaw-gateway', false, array['{to}'], array[:seq], array[':delivery'], array['"ok"']);
 """
 WAL_MESSAGES = 300
 WAL_WARM = 50

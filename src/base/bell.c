@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bell.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -88,4 +90,48 @@ void bell_ring(const char *runtime_dir, const char *executor_id)
     /* A full queue means that the waiter has rings enough. */
     (void)sendto(fd, "", 0, MSG_NOSIGNAL, (const struct sockaddr *)&address, sizeof(address));
     (void)close(fd);
+}
+
+/* Who has just made the file may not listen on it yet. */
+static bool is_left(const struct sockaddr_un *address)
+{
+    struct stat status;
+    bool left;
+    int fd;
+
+    if (lstat(address->sun_path, &status) < 0 || !S_ISSOCK(status.st_mode) ||
+        status.st_mtime > time(NULL) - BELL_LEFT_AGE_S)
+        return false;
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    left = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+           errno == ECONNREFUSED;
+    (void)close(fd);
+    return left;
+}
+
+size_t bell_sweep(const char *runtime_dir)
+{
+    DIR *dir = opendir(runtime_dir);
+    const struct dirent *entry;
+    size_t count = 0;
+
+    if (dir == NULL)
+        return 0;
+    while ((entry = readdir(dir)) != NULL) {
+        struct sockaddr_un address;
+        char id[256];
+        size_t len = strlen(entry->d_name);
+
+        if (len < 6 || len >= sizeof(id) || strcmp(entry->d_name + len - 5, ".bell") != 0)
+            continue;
+        memcpy(id, entry->d_name, len - 5);
+        id[len - 5] = '\0';
+        if (bell_address(runtime_dir, id, &address) && is_left(&address) &&
+            unlink(address.sun_path) == 0)
+            count++;
+    }
+    (void)closedir(dir);
+    return count;
 }

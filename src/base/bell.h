@@ -9,6 +9,8 @@
 #ifndef OPENCLAW_BASE_BELL_H
 #define OPENCLAW_BASE_BELL_H
 
+#include <stddef.h>
+
 #include "base/error.h"
 
 struct bell {
@@ -16,8 +18,8 @@ struct bell {
     char path[108];
 };
 
-/* Makes the directory (0700) where it is missing. On an error bell->fd is -1, so that the waiter can
- * go on without. Errors: CONFIG (the path is too long), IO. */
+/* Makes the directory (0700) where it is missing. On an error bell->fd is -1, so that the waiter
+ * can go on without. Errors: CONFIG (the path is too long), IO. */
 enum error bell_open(struct bell *bell, const char *runtime_dir, const char *executor_id,
                      struct failure *failure) MUST_CHECK;
 void bell_drain(struct bell *bell); /* takes all rings; returns when there are none */
@@ -25,5 +27,10 @@ void bell_close(struct bell *bell); /* removes the socket */
 
 /* Rings; whatever goes wrong is not the ringer's concern. */
 void bell_ring(const char *runtime_dir, const char *executor_id);
+
+/* Removes the sockets of those who died without: nobody listens on them any more, and they are
+ * older than BELL_LEFT_AGE_S. Returns how many. What it may not look at stays. */
+#define BELL_LEFT_AGE_S 60
+size_t bell_sweep(const char *runtime_dir);
 
 #endif

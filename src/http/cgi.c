@@ -139,6 +139,7 @@ int cgi_run(const struct options *options)
     waiting_room_start(server.waiting_room);
     exchange_answer(&server, &carrier, cgi.arena);
     http_server_tidy(&server);
+    waiting_room_close(server.waiting_room); /* its bell is a file */
     /* _exit: the looking thread and what it holds end with the process */
     _exit(0);
 }

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/bell.h"
 #include "base/log.h"
 #include "sweeper/sweep.h"
 
@@ -261,6 +262,18 @@ static enum error duty_count_inboxes(struct sweep *sweep, bool *ret_more, struct
     return db_run(sweep->db, &call, failure, &rows);
 }
 
+/* What was killed could not take its bell along. Nothing that anybody waits for: no count. */
+static enum error duty_dead_bells(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    size_t count = bell_sweep(sweep->engine.options->runtime_dir);
+
+    (void)failure;
+    *ret_more = false;
+    if (count > 0)
+        log_event(LOG_DEBUG, "sweep.dead_bells", LOG_INT("count", (int64_t)count));
+    return OK;
+}
+
 /* Sessions come and go: those who want to hear of it are rung. Only this sweeper's latency hangs on
  * when it last looked; the rows themselves say who is there. */
 static enum error duty_presence(struct sweep *sweep, bool *ret_more, struct failure *failure)
@@ -318,6 +331,7 @@ const struct duty duties[] = {
     {"run", 0, duty_run},
     {"bridge", 0, duty_bridge},
     {"bells", 0, duty_bells},
+    {"dead bells", MINUTE_MS, duty_dead_bells},
     {"presence", PRESENCE_MS, duty_presence},
     {"count", SECOND_MS, duty_count_inboxes},
     {"measure", MEASURE_MS, duty_measure},

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bell.h"
@@ -93,6 +95,45 @@ static void what_is_left_by_a_crash_is_no_obstacle(void **state)
     bell_close(&bell);
 }
 
+/* As if it had been made that long ago. */
+static void age(const char *path, long seconds)
+{
+    struct timespec times[2] = {{.tv_sec = time(NULL) - seconds}, {.tv_sec = time(NULL) - seconds}};
+
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void what_the_dead_leave_is_swept(void **state)
+{
+    struct bell dead, young, living;
+    char other[128];
+    int fd;
+
+    (void)state;
+    assert_int_equal(bell_sweep("/nonexistent"), 0);
+    assert_int_equal(bell_open(&dead, runtime, "e1", NULL), OK);
+    assert_int_equal(bell_open(&young, runtime, "e2", NULL), OK);
+    assert_int_equal(bell_open(&living, runtime, "e3", NULL), OK);
+    (void)snprintf(other, sizeof(other), "%s/e4.bell", runtime); /* no socket */
+    assert_true((fd = open(other, O_CREAT | O_WRONLY, 0600)) >= 0);
+    close(fd);
+    close(dead.fd);
+    close(young.fd);
+    age(dead.path, BELL_LEFT_AGE_S + 5);
+    age(living.path, BELL_LEFT_AGE_S + 5);
+    age(other, BELL_LEFT_AGE_S + 5);
+    assert_int_equal(bell_sweep(runtime), 1);
+    assert_int_not_equal(access(dead.path, F_OK), 0);
+    assert_int_equal(access(young.path, F_OK), 0);
+    assert_int_equal(access(other, F_OK), 0);
+    bell_ring(runtime, "e3");
+    assert_true(rings(&living));
+    assert_int_equal(bell_sweep(runtime), 0);
+    bell_close(&living);
+    (void)unlink(young.path);
+    (void)unlink(other);
+}
+
 static void faults_are_told(void **state)
 {
     struct bell bell;
@@ -120,6 +161,7 @@ int main(void)
         IN_A_FOLDER(nobody_is_there),
         IN_A_FOLDER(a_waiter_that_does_not_look),
         IN_A_FOLDER(what_is_left_by_a_crash_is_no_obstacle),
+        IN_A_FOLDER(what_the_dead_leave_is_swept),
         IN_A_FOLDER(faults_are_told),
     };
 

@@ -310,6 +310,11 @@ def main():
         check_the_clients_words(tap, cgi)
         check_places(tap, cgi)
         check_configuration(tap, cgi)
+        tap.equal(
+            [name for name in os.listdir(directory) if name.endswith(".bell")],
+            [],
+            "none of these requests has left a doorbell behind",
+        )
         for name, program, arguments in (
             ("lighttpd", "lighttpd", ["-D", "-f"]),
             ("apache", "apache2", ["-DFOREGROUND", "-f"]),

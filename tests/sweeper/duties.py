@@ -251,6 +251,21 @@ def bells(tap, machine):
     db.clear()
 
 
+def dead_bells(tap, machine):
+    """Sockets of those who were killed; in a folder of tmpfs each costs an inode for ever."""
+    os.makedirs(machine.runtime, exist_ok=True)
+    paths = [os.path.join(machine.runtime, f"{name}.bell") for name in ("dead", "living")]
+    bells = [socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in paths]
+    for bell, path in zip(bells, paths):
+        bell.bind(path)
+        os.utime(path, (1, 1))
+    bells[0].close()
+    swept(tap, machine, "a sweep", "nothing to do")
+    tap.equal([os.path.exists(path) for path in paths], [False, True], "takes the bells of the dead")
+    bells[1].close()
+    os.unlink(paths[1])
+
+
 def schema(tap, machine):
     result = machine.once(DATABASE_URL="postgresql://127.0.0.1:1/x")
     tap.ok(
@@ -282,6 +297,7 @@ def main():
             timers,
             queued,
             bells,
+            dead_bells,
             schema,
         ):
             test(tap, machine)

@@ -258,6 +258,51 @@ def check_activation(tap, root):
         service.log.close()
 
 
+# ---- the user and the passwords -------------------------------------------------------------------
+
+
+def check_passwords(tap, root, examples):
+    """Who has the configuration has the passwords: also who is no unit."""
+    name = "/etc/openclaw-gateway/pgpass"
+    text = read(examples, "gateway.env")
+    services = [read(unit) for unit in units(root, ".service")]
+    tap.ok(
+        all(f"LoadCredential=pgpass:/{ETC}/openclaw-gateway/pgpass" in unit for unit in services)
+        and f"PGPASSFILE={name}\n" in text,
+        "the units and gateway.env name the same file of passwords",
+    )
+    with tempfile.TemporaryDirectory(prefix="ocgi-") as directory:
+        passwords, settings = (os.path.join(directory, n) for n in ("pgpass", "gateway.env"))
+        with open(passwords, "w", encoding="ascii") as file:
+            file.write("*:*:*:*:secret\n")
+        os.chmod(passwords, 0o644)  # so that libpq says that it has seen it
+        with open(settings, "w", encoding="utf-8") as file:
+            file.write(re.sub("host=[^&]*", "host=/nonexistent", text).replace(name, passwords))
+        said = run(
+            os.path.join(root, USR, "bin/gatewayctl"),
+            "--config",
+            settings,
+            "agent",
+            "list",
+            env={"PATH": os.environ["PATH"]},
+        )
+        tap.ok(passwords in said.stderr, "gatewayctl takes the passwords from there", said.stderr)
+
+
+def check_cgi_user(tap, root):
+    """The CGI program shares files with the others, so it has their user; and its folders are made."""
+    folders = read(root, f"{USR}/lib/tmpfiles.d/openclaw-gateway.conf")
+    for name, pattern in (("lighttpd", 'server.username = "(.*)"'), ("apache", "^User (.*)$")):
+        text = read(root, f"{USR}/share/doc/openclaw-gateway/examples/cgi-{name}.conf")
+        tap.equal(
+            re.findall(pattern, text, re.M), ["openclaw-gateway"], f"cgi-{name}.conf: whose it is"
+        )
+        used = set(re.findall(r"/var/lib/openclaw-gateway/\w+(?:/\w+)?", text))
+        used = {path for path in used if not path.endswith(("/apache", "/error"))}  # files
+        made = re.findall(r"^d (\S+) 0750 openclaw-gateway", folders, re.M)
+        tap.ok(used and used <= set(made), f"cgi-{name}.conf: its folders are made", sorted(used))
+
+
 # ---- other packages' configuration ----------------------------------------------------------------
 
 
@@ -288,9 +333,9 @@ def check_examples(tap, root):
             tap.skip(name, "there is no user www-data here")
             continue
         text = read(examples, name)
-        text = text.replace("/var/lib/openclaw-gateway/front", front).replace(
-            f"/{USR}/sbin/openclaw-gateway-http", gateway
-        )
+        text = re.sub("/var/lib/openclaw-gateway/(front|cgi)", front, text)
+        text = re.sub('((?:User|Group|name =) "?)openclaw-gateway', r"\1www-data", text)  # one that is here
+        text = text.replace(f"/{USR}/sbin/openclaw-gateway-http", gateway)
         text = text.replace(
             f"/{USR}/share/openclaw-gateway", os.path.join(root, USR, "share/openclaw-gateway")
         )
@@ -299,6 +344,7 @@ def check_examples(tap, root):
             file.write(text)
         said = run(path, *arguments, copy)
         tap.ok(said.returncode == 0, f"{program} takes {name}", said.stdout + said.stderr)
+    check_passwords(tap, root, examples)
     said = run(
         os.path.join(root, USR, "bin/gatewayctl"),
         "--config",
@@ -317,13 +363,35 @@ def check_examples(tap, root):
 
 
 def check_cron(tap, root):
-    line = read(root, f"{USR}/share/doc/openclaw-gateway/examples/cron").strip().splitlines()[-1]
-    fields = line.split(None, 6)
+    cron = read(root, f"{USR}/share/doc/openclaw-gateway/examples/cron")
+    fields = cron.strip().splitlines()[-1].split(None, 6)
     tap.equal(
-        (fields[:6], fields[6].split()[-3:-1]),
+        (fields[:6], fields[6].split()[3:5]),
         (["*"] * 5 + ["openclaw-gateway"], ["openclaw-gateway-sweeper", "--once"]),
         "the cron line: a sweep every minute, as the service's user",
     )
+    with tempfile.TemporaryDirectory(prefix="ocgi-") as directory:
+        for name, text in {
+            "openclaw-gateway-sweeper": 'echo swept; echo "$1 $DATABASE_URL: a fault" >&2',
+            "logger": f'echo "logger $*" >{directory}/logged; cat >>{directory}/logged',
+        }.items():
+            with open(os.path.join(directory, name), "w", encoding="ascii") as file:
+                file.write(f"#!/bin/sh\n{text}\n")
+            os.chmod(os.path.join(directory, name), 0o755)
+        command = fields[6].replace("/run/openclaw-gateway", directory)
+        settings = dict(re.findall(r"^([A-Z_]+)=(.*)$", cron, re.M))
+        settings["PATH"] = f"{directory}:{os.environ['PATH']}"
+        said = run("sh", "-c", command, env=settings)
+        tap.equal((said.returncode, said.stdout, said.stderr), (0, "", ""), "it sends no mail")
+        tap.ok(
+            re.fullmatch(
+                "logger -t openclaw-gateway-sweeper\n--once postgresql://openclaw_sweeper@/openclaw_sweeper"
+                r".*: a fault\n",
+                read(directory, "logged"),
+            ),
+            "what goes wrong is logged, and it has the sweeper's places in the pooler",
+            read(directory, "logged"),
+        )
 
 
 def main():
@@ -340,6 +408,7 @@ def main():
         check_users(tap, root)
         check_activation(tap, root)
         check_examples(tap, root)
+        check_cgi_user(tap, root)
         check_cron(tap, root)
     return tap.done()
 

@@ -80,6 +80,13 @@ def check_by_hand(tap, gateway, cgi, tokens):
     tap.equal(answer.status, 400, "a length that is none")
 
 
+def check_failed_logins(tap, cgi):
+    """Each request is a process of its own: what they count, they share."""
+    few = Cgi({**cgi.environment, "AUTH_FAILURES_PER_MINUTE": "3"})
+    statuses = [few.run("GET", "/agents/bob/inbox", token=f"wrong-{n}").status for n in range(5)]
+    tap.equal(statuses, [401] * 3 + [429] * 2, "failed logins are limited")
+
+
 def check_waiting(tap, gateway, cgi, tokens):
     headers = {"Prefer": "wait=1"}
     answer = cgi.run("POST", "/messages", message("slow"), tokens["alice"], headers)
@@ -310,6 +317,7 @@ def main():
         check_the_clients_words(tap, cgi)
         check_places(tap, cgi)
         check_configuration(tap, cgi)
+        check_failed_logins(tap, cgi)
         tap.equal(
             [name for name in os.listdir(directory) if name.endswith(".bell")],
             [],

@@ -210,6 +210,32 @@ def check_users(tap, root):
     )
 
 
+def setting(path, section, name):
+    """The value in a unit; None: it is not set."""
+    current, value = "", None
+    for line in read(path).splitlines():
+        if line.startswith("["):
+            current = line.strip("[]")
+        elif current == section and line.startswith(f"{name}="):
+            value = line.partition("=")[2]
+    return value
+
+
+def check_restarts(tap, root):
+    """Whatever is killed comes back, however often; so does a schema whose database was not there yet."""
+    kept = ("http", "websocketd", "sweeper", "relay", "migrate")
+    for path in units(root, ".service"):
+        name = os.path.basename(path).removeprefix("openclaw-gateway-").removesuffix(".service")
+        if name in kept:
+            tap.equal(
+                (setting(path, "Service", "Restart"), setting(path, "Unit", "StartLimitIntervalSec")),
+                ("on-failure" if name == "migrate" else "always", "0"),
+                f"{os.path.basename(path)} is started again without end",
+            )
+    (path,) = units(root, ".socket")
+    tap.equal(setting(path, "Socket", "TriggerLimitIntervalSec"), "0", "and its socket stays open")
+
+
 class Activated:
     """The unit's responder, on a socket that systemd-socket-activate made, with nothing but what the unit
     gives it."""
@@ -406,6 +432,7 @@ def main():
         check_exposure(tap, root)
         check_verified(tap, root)
         check_users(tap, root)
+        check_restarts(tap, root)
         check_activation(tap, root)
         check_examples(tap, root)
         check_cgi_user(tap, root)

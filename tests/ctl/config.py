@@ -13,6 +13,7 @@ from tap import Tap
 PROGRAMS = (
     "gatewayctl",
     "openclaw-gateway-http",
+    "openclaw-gateway-relay",
     "openclaw-gateway-session",
     "openclaw-gateway-sweeper",
 )

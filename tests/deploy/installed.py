@@ -8,6 +8,8 @@ import pwd
 import re
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,7 @@ EXPECTED = (
 @usr@/lib/systemd/system/openclaw-gateway-http.service
 @usr@/lib/systemd/system/openclaw-gateway-http.socket
 @usr@/lib/systemd/system/openclaw-gateway-migrate.service
+@usr@/lib/systemd/system/openclaw-gateway-relay.service
 @usr@/lib/systemd/system/openclaw-gateway-sweeper.service
 @usr@/lib/systemd/system/openclaw-gateway-sweep.service
 @usr@/lib/systemd/system/openclaw-gateway-sweep.timer
@@ -52,6 +55,7 @@ EXPECTED = (
 @usr@/lib/sysusers.d/openclaw-gateway.conf
 @usr@/lib/tmpfiles.d/openclaw-gateway.conf
 @usr@/sbin/openclaw-gateway-http
+@usr@/sbin/openclaw-gateway-relay
 @usr@/sbin/openclaw-gateway-sweeper
 @usr@/share/doc/openclaw-gateway/examples/apache.conf
 @usr@/share/doc/openclaw-gateway/examples/cgi-apache.conf
@@ -69,6 +73,7 @@ EXPECTED = (
 @usr@/share/man/man7/openclaw-gateway.7
 @usr@/share/man/man8/gatewayctl.8
 @usr@/share/man/man8/openclaw-gateway-http.8
+@usr@/share/man/man8/openclaw-gateway-relay.8
 @usr@/share/openclaw-gateway/problem/503.html
 """.replace(
         "@usr@", USR
@@ -284,6 +289,81 @@ def check_activation(tap, root):
         service.log.close()
 
 
+# ---- the relay ------------------------------------------------------------------------------------
+
+
+class Notified:
+    """What a program says to systemd."""
+
+    def __init__(self, directory):
+        self.path = os.path.join(directory, "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(TIMEOUT)
+
+    def until(self, word):
+        heard = []
+        while word not in heard:
+            heard += self.socket.recv(4096).decode().splitlines()
+        return heard
+
+
+def check_relay(tap, root):
+    """The relay as its unit starts it: what systemd waits for, and what it has to have room for."""
+    unit = os.path.join(root, f"{USR}/lib/systemd/system/openclaw-gateway-relay.service")
+    constants = {
+        name: int(value)
+        for file in ("relay.h", "main.c")
+        for name, value in re.findall(
+            r"^#define (\w+) +(\d+)\b", read(SOURCE, "src/relay", file), re.M
+        )
+    }
+    tap.ok(
+        int(setting(unit, "Service", "LimitNOFILE")) > constants["CLIENTS_MAX"] + 100,
+        "the relay's unit has descriptors for all its clients",
+    )
+    tap.ok(
+        int(setting(unit, "Service", "WatchdogSec")) * 1000 >= 3 * constants["BEAT_MS"],
+        "and a watchdog that misses two beats before it bites",
+    )
+    tap.ok(
+        int(setting(unit, "Service", "TimeoutStopSec")) * 1000 >= 2 * constants["STOP_GRACE_MS"],
+        "and lets it answer what is on the way",
+    )
+    with tempfile.TemporaryDirectory(prefix="ocgr-") as directory:
+        notified = Notified(directory)
+        log = open(os.path.join(directory, "log"), "w+", encoding="utf-8")
+        process = subprocess.Popen(
+            [root + setting(unit, "Service", "ExecStart")],
+            env={
+                "PATH": os.environ["PATH"],
+                "GATEWAY_ENV": "/dev/null",
+                "RUNTIME_DIR": os.path.join(directory, "run"),
+                "DATABASE_URL": "postgresql://nobody@/nowhere?host=/nonexistent",
+                "NOTIFY_SOCKET": notified.path,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            notified.until("READY=1")
+            place = os.path.join(directory, "run", "relay.sock")
+            tap.equal(
+                stat.S_IMODE(os.stat(place).st_mode),
+                0o600,
+                "when it says that it is ready, its socket is there, for its user only",
+            )
+            notified.until("WATCHDOG=1")
+            process.send_signal(signal.SIGTERM)
+            notified.until("STOPPING=1")
+            tap.equal(process.wait(TIMEOUT), 0, "it says that it lives, and SIGTERM ends it well")
+            tap.ok(not os.path.exists(place), "and its socket is gone")
+        finally:
+            process.kill()
+            log.close()
+
+
 # ---- the user and the passwords -------------------------------------------------------------------
 
 
@@ -434,6 +514,7 @@ def main():
         check_users(tap, root)
         check_restarts(tap, root)
         check_activation(tap, root)
+        check_relay(tap, root)
         check_examples(tap, root)
         check_cgi_user(tap, root)
         check_cron(tap, root)

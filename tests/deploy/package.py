@@ -101,7 +101,8 @@ def check_installed(tap, directory):
         said.stdout,
     )
     # nothing of a test build may be in it
-    for name in ("usr/sbin/openclaw-gateway-http", "usr/sbin/openclaw-gateway-sweeper"):
+    for program in ("http", "relay", "sweeper"):
+        name = f"usr/sbin/openclaw-gateway-{program}"
         with open(os.path.join(root, name), "rb") as file:
             tap.ok(b"OPENCLAW_FAULT_AT" not in file.read(), f"{name} has no fault points")
     said = run("dpkg", "-f", package, "Depends")

@@ -22,6 +22,7 @@ import sync  # noqa: E402
 PAGES = sorted(glob.glob(os.path.join(SOURCE, "man", "*.[578]")))
 PROGRAMS = (
     "openclaw-gateway-http",
+    "openclaw-gateway-relay",
     "openclaw-gateway-session",
     "openclaw-gateway-sweeper",
     "gatewayctl",

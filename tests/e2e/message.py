@@ -229,7 +229,7 @@ def check_secrets(tap, stack):
         pass
     logs = "".join(
         stack.log(name)
-        for name in ("http", "websocketd", "session", "sweeper", stack.front, "postgres", "pgbouncer")
+        for name in ("http", "websocketd", "session", "relay", "sweeper", stack.front, "postgres", "pgbouncer")
     )
     tap.ok(
         not any(token in logs for token in [*stack.tokens.values(), url_token]),

@@ -450,6 +450,7 @@ static const struct check checks[] = {
     {"indexes", true, doctor_indexes},
     {"sweeper", true, check_sweeper},
     {"websocketd", false, doctor_websocketd},
+    {"relay", false, doctor_relay},
     {"schedules", true, doctor_schedules},
 };
 

@@ -32,4 +32,12 @@ enum level doctor_indexes(struct doctor *doctor, const char **ret_detail);
 enum level doctor_websocketd(struct doctor *doctor, const char **ret_detail);
 enum level doctor_schedules(struct doctor *doctor, const char **ret_detail);
 
+/* Whether one that runs our sessions is seen on this host. */
+bool websocketd_runs(struct doctor *doctor);
+
+/* ---- doctor_relay.c ---------------------------------------------------------------------------
+ */
+
+enum level doctor_relay(struct doctor *doctor, const char **ret_detail);
+
 #endif

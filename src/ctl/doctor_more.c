@@ -193,25 +193,46 @@ static enum level judge(struct doctor *doctor, const char *command, size_t len,
     return LEVEL_OK;
 }
 
-/* All that run on this host and that this user may see; the worst of them counts. */
+/* The next of them among the processes that this user may see, its command line in `command`; NULL:
+ * there is none. */
+static const char *next_websocketd(DIR *processes, char *command, size_t *ret_len)
+{
+    for (struct dirent *entry; processes && (entry = readdir(processes)) != NULL;) {
+        *ret_len = is_number(entry->d_name) ? read_command(entry->d_name, command) : 0;
+        if (*ret_len > 0 && is_ours(command, *ret_len))
+            return entry->d_name;
+    }
+    return NULL;
+}
+
+bool websocketd_runs(struct doctor *doctor)
+{
+    char *command = arena_alloc(doctor->arena, COMMAND_MAX);
+    DIR *processes = opendir("/proc");
+    size_t len;
+    bool found = next_websocketd(processes, command, &len) != NULL;
+
+    if (processes)
+        closedir(processes);
+    return found;
+}
+
+/* The worst of them counts. */
 enum level doctor_websocketd(struct doctor *doctor, const char **ret_detail)
 {
     char *command = arena_alloc(doctor->arena, COMMAND_MAX);
     enum level worst = LEVEL_OK;
-    const char *all = "";
+    const char *all = "", *pid;
     DIR *processes = opendir("/proc");
+    size_t len;
 
-    for (struct dirent *entry; processes && (entry = readdir(processes)) != NULL;) {
+    while ((pid = next_websocketd(processes, command, &len)) != NULL) {
         const char *detail = "";
-        size_t len = is_number(entry->d_name) ? read_command(entry->d_name, command) : 0;
-
-        if (len == 0 || !is_ours(command, len))
-            continue;
         enum level level = judge(doctor, command, len, &detail);
+
         if (level > worst)
             worst = level;
-        all = arena_printf(doctor->arena, "%s%spid %s: %s", all, *all ? "; " : "", entry->d_name,
-                           detail);
+        all = arena_printf(doctor->arena, "%s%spid %s: %s", all, *all ? "; " : "", pid, detail);
     }
     if (processes)
         closedir(processes);

@@ -4,13 +4,16 @@
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 
 from cluster import Bouncer, Cluster, skip_without
-from programs import SWEEPER, ctl, environment, run
+from programs import RELAY, SWEEPER, ctl, environment, run
+from stack import wait
 from tap import Tap
 
 APP = "openclaw_gateway"
@@ -43,7 +46,7 @@ class Patient:
 def well(tap, patient):
     result, checks = patient.doctor()
     tap.equal(
-        {n: c["level"] for n, c in checks.items() if c["level"] != "OK" and n != "websocketd"},
+        {n: c["level"] for n, c in checks.items() if c["level"] != "OK" and n not in ("websocketd", "relay")},
         {},
         "all is well",
     )
@@ -216,6 +219,7 @@ def broken(tap, patient):
         "reindex",
     )
     websocketds(tap, patient)
+    relays(tap, patient)
     checks = fails(
         "a database that is away",
         "database",
@@ -235,39 +239,100 @@ def broken(tap, patient):
     tap.ok(result.code == 0, "after all this it is content again", str(result))
 
 
-def websocketds(tap, patient):
-    """Processes that look like websocketd; what they are is not asked, but how they were started."""
-    directory = tempfile.mkdtemp(prefix="ocgw-ws-")
-    program = os.path.join(directory, "websocketd")
-    shutil.copy("/bin/sh", program)
+class Fake:
+    """A process that looks like websocketd; what it is is not asked, but how it was started."""
 
-    def judged(level, word, *flags):
+    def __init__(self, name, *flags):
+        self.directory = tempfile.mkdtemp(prefix="ocgw-ws-")
+        program = os.path.join(self.directory, name)
+        shutil.copy("/bin/sh", program)
         # the words behind the script are its arguments, and nothing to the shell
-        process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [program, "-c", "read x; exit 0", *flags, "openclaw-gateway-session"], stdin=subprocess.PIPE
         )
-        try:
-            deadline = time.monotonic() + 60  # until the kernel shows what it has become
-            said = ""
-            while not said and time.monotonic() < deadline:
-                _, checks = patient.doctor()
-                parts = checks["websocketd"]["detail"].split(f"pid {process.pid}: ")
-                said = parts[1].split("; pid ")[0] if len(parts) > 1 else ""
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        with open(f"/proc/{self.pid}/cmdline", "rb") as file:
+            wait(lambda: file.seek(0) or b"openclaw-gateway-session" in file.read(), "the kernel shows what it has become")
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        shutil.rmtree(self.directory)
+
+
+def websocketds(tap, patient):
+    def judged(level, word, *flags):
+        with Fake("websocketd", *flags) as fake:
+            _, checks = patient.doctor()
+            parts = checks["websocketd"]["detail"].split(f"pid {fake.pid}: ")
+            said = parts[1].split("; pid ")[0] if len(parts) > 1 else ""
             got = checks["websocketd"]["level"]
             # another one of this machine may be worse
             tap.ok(word in said and (got == level or level == "OK"), f"{level}: websocketd {flags}", (got, said))
-        finally:
-            process.stdin.close()
-            process.wait()
 
-    try:
-        judged("OK", "1200", "--maxforks=1200", "--passenv=GATEWAY_ENV,PATH", "--closems=1000")
-        judged("OK", "--closems 500", "--maxforks", "9", "--passenv", "PATH,DATABASE_URL", "-closems=500")
-        judged("FAIL", "--maxforks=N", "--passenv=GATEWAY_ENV", "--closems=1000")
-        judged("WARN", "--passenv=GATEWAY_ENV", "--maxforks=9", "--passenv=PATH", "--closems=1000")
-        judged("WARN", "--closems=1000", "--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=10")
-    finally:
-        shutil.rmtree(directory)
+    judged("OK", "1200", "--maxforks=1200", "--passenv=GATEWAY_ENV,PATH", "--closems=1000")
+    judged("OK", "--closems 500", "--maxforks", "9", "--passenv", "PATH,DATABASE_URL", "-closems=500")
+    judged("FAIL", "--maxforks=N", "--passenv=GATEWAY_ENV", "--closems=1000")
+    judged("WARN", "--passenv=GATEWAY_ENV", "--maxforks=9", "--passenv=PATH", "--closems=1000")
+    judged("WARN", "--closems=1000", "--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=10")
+
+
+def relays(tap, patient):
+    """One that answers, stands still, has another database, cannot reach it, speaks another language, is gone."""
+    path = os.path.join(patient.runtime, "relay.sock")
+
+    def said(level, word, what, **extra):
+        result, checks = patient.doctor(**extra)
+        got = checks["relay"]
+        tap.ok(got["level"] == level and word in got["detail"] and result.code == 0, f"{level}: {what}", str(got))
+
+    def start(**extra):
+        process = subprocess.Popen(
+            [RELAY], env=environment(patient.bouncer, DATABASE, **patient.settings(**extra)), stderr=subprocess.DEVNULL
+        )
+        wait(lambda: os.path.exists(path), "the relay listens")
+        return process
+
+    relay = start()
+    said("OK", "it answers", "a relay that works")
+    said("WARN", "start it again", "one of another database", DATABASE_URL=patient.cluster.url(DATABASE, APP))
+    relay.send_signal(signal.SIGSTOP)
+    said("WARN", "stands still", "one that stands still")
+    relay.send_signal(signal.SIGCONT)
+    said("OK", "it answers", "and goes on")
+    relay.kill()
+    relay.wait()
+    with Fake("websocketd", "--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=1000"):
+        said("WARN", "start openclaw-gateway-relay", "one that was killed, while websocketd runs")
+    os.unlink(path)
+    nowhere = "postgresql://127.0.0.1:1/x"
+    relay = start(DATABASE_URL=nowhere)
+    result, checks = patient.doctor(DATABASE_URL=nowhere)
+    tap.ok(
+        checks["relay"]["level"] == "WARN" and "cannot reach the database" in checks["relay"]["detail"],
+        "WARN: one that cannot reach the database",
+        str(result),
+    )
+    relay.terminate()
+    tap.equal(relay.wait(), 0, "SIGTERM ends it")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+
+        def answer():
+            client, _ = other.accept()
+            client.recv(65536)
+            client.sendall(b"\x05\0\0\0hello")
+            client.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        said("WARN", "another build", "something else that listens there")
+        thread.join()
+    os.unlink(path)
 
 
 def weak(tap):

@@ -7,6 +7,7 @@ import subprocess
 
 BUILD = os.environ.get("abs_top_builddir") or os.getcwd()
 CTL = os.path.join(BUILD, "gatewayctl")
+RELAY = os.path.join(BUILD, "openclaw-gateway-relay")
 SWEEPER = os.path.join(BUILD, "openclaw-gateway-sweeper")
 
 

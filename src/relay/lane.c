@@ -48,6 +48,7 @@ void lanes_add(struct lanes *lanes, struct client *client, int64_t now)
     if (merge_can_begin(&client->call))
         line = now < client->alone_until ? LINE_ALONE : LINE_TOGETHER;
     client->alive_at = now + RELAY_ALIVE_MS;
+    counter_add(lanes->came, 1);
     line_add(&lanes->lines[line], client, now);
 }
 
@@ -137,6 +138,7 @@ static void start_lane(struct lanes *lanes, struct lane *lane, enum line_kind li
         lane->call = lane->clients->call;
         lane->call.arena = lane->arena;
     }
+    counter_add(lanes->went, 1);
     db_start_within(lane->db, &lane->call, timeout_ms);
 }
 
@@ -248,6 +250,8 @@ void lanes_open(struct lanes *lanes, const struct options *options)
     lanes->count = (size_t)options->relay_pool_size;
     lanes->together = lanes->count > TOGETHER_LANES ? TOGETHER_LANES : 1;
     lanes->timeout_ms = options->db_timeout_ms;
+    lanes->came = counter_of("relay_calls");
+    lanes->went = counter_of("relay_database_calls");
     lanes->all = calloc(lanes->count, sizeof *lanes->all);
     if (lanes->all == NULL)
         abort();

@@ -23,6 +23,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/option.h"
+#include "base/shared.h"
 #include "db/merge.h"
 
 #define CLIENTS_MAX     4096
@@ -103,6 +104,7 @@ struct lanes {
     size_t count, together;
     int64_t timeout_ms;
     bool put_off; /* a call could have been started, but it was long ago that we looked */
+    shared_word *came, *went; /* calls: from clients, to the database */
 };
 
 void lanes_open(struct lanes *lanes, const struct options *options);

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "session"))
 import openmetrics
 from responder import Responder
 from sessions import BUILD, World
+from stack import wait
 from tap import Tap
 
 tap = Tap()
@@ -136,6 +137,7 @@ def from_zero(scrapes):
     for name, labels in (
         ("openclaw_messages_accepted", {}), ("openclaw_messages_settled", {"outcome": "dead"}),
         ("openclaw_workflows_recovered", {}), ("openclaw_sweeps", {}), ("openclaw_sessions_opened", {}),
+        ("openclaw_relay_calls", {}), ("openclaw_relay_database_calls", {}),
         ("openclaw_inbox_messages", {"state": "ready"}), ("openclaw_inbox_oldest_age_seconds", {}),
         ("openclaw_executors", {"kind": "session"}), ("openclaw_auth_failures", {"face": "session"}),
         ("openclaw_workflows_ended", {"name": "routeAgentMessage", "status": "ERROR"}),
@@ -312,6 +314,31 @@ def sessions(world, scrapes):
         one.process.kill()
 
 
+def relayed(world, scrapes):
+    """What sessions give to the relay, and what it makes of it; its counters outlive it."""
+    families = scrapes()
+    tap.equal(openmetrics.value(families, "openclaw_relay_calls"), 0, "without a relay it counts nothing")
+    for _ in range(2):
+        before = openmetrics.value(families, "openclaw_relay_calls")
+        relay = subprocess.Popen(
+            [os.path.join(BUILD, "openclaw-gateway-relay")],
+            env=world.environment(), stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            wait(lambda: os.path.exists(os.path.join(world.runtime, "relay.sock")), "the relay listens")
+            with world.connect("alice"):
+                families = scrapes.until(
+                    lambda f, before=before: openmetrics.value(f, "openclaw_relay_calls") > before
+                    and 0
+                    < openmetrics.value(f, "openclaw_relay_database_calls")
+                    <= openmetrics.value(f, "openclaw_relay_calls"),
+                    "a session's calls pass the relay, and are not more to the database",
+                )
+        finally:
+            kill(relay)
+            os.unlink(os.path.join(world.runtime, "relay.sock"))
+
+
 def away(world, http, token):
     world.cluster.stop("immediate")
     deadline = time.monotonic() + 60
@@ -338,6 +365,7 @@ def main():
             folded(world, scrapes, state)
             young_ones_pruned(world, http, scrapes, state)
             sessions(world, scrapes)
+            relayed(world, scrapes)
             tap.equal(scrapes.back, [], "no counter ever went back")
         with Responder(world.cluster, {**settings, "METRICS": "public"}) as http:
             away(world, http, None)

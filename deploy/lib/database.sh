@@ -6,7 +6,8 @@
 # operator's own clients use, both ask for the roles' passwords (SCRAM).
 
 DATABASE=openclaw
-# 16 + 3 through PgBouncer and the sweeper's own direct one: never more than 20 server connections.
+# 16 + 3 through PgBouncer and the sweeper's own direct one: never more than 20 server connections. Of the 16
+# the relay has 6 (RELAY_POOL_SIZE) and the responder 2; where there is no relay sessions share the rest.
 POOL_GATEWAY=${POOL_GATEWAY:-16}
 POOL_SWEEPER=${POOL_SWEEPER:-3}
 MAX_CLIENTS=${MAX_CLIENTS:-2500}

@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -95,6 +96,7 @@ def check_environment_file(tap, stack):
     doctor = stack.ctl("doctor")
     tap.ok(doctor.returncode == 0, "gatewayctl doctor is content", doctor.stdout + doctor.stderr)
     tap.ok(f"pid {stack.pid('websocketd')}: --maxforks" in doctor.stdout, "and sees websocketd", doctor.stdout)
+    tap.ok(re.search(r"^OK +relay +it answers", doctor.stdout, re.M), "and the relay answers it", doctor.stdout)
 
 
 def check_roles(tap, stack):

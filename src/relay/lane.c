@@ -54,8 +54,10 @@ void lanes_add(struct lanes *lanes, struct client *client, int64_t now)
 
 void lanes_forget(struct lanes *lanes, struct client *client)
 {
-    if (client->state == CLIENT_RUNNING)
+    if (client->state == CLIENT_RUNNING) {
+        client->forgotten = true;
         return;
+    }
     for (size_t i = 0; i < LINE__MAX; i++)
         if (line_remove(&lanes->lines[i], client))
             break;
@@ -167,9 +169,10 @@ static enum line_kind next_line(const struct lanes *lanes, const struct lane *la
 /* ---- the end of a call
  * ---------------------------------------------------------------------------- */
 
+/* One that has gone only now, while it was answered, is yet to be forgotten. */
 static void release(struct client *client)
 {
-    if (client->fd < 0)
+    if (client->forgotten)
         client_free(client);
 }
 

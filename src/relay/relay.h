@@ -45,7 +45,8 @@ enum client_state {
 };
 
 struct client {
-    int fd; /* -1: gone, and freed when its call is done */
+    int fd;         /* -1: gone */
+    bool forgotten; /* it is freed when its call is done */
     enum client_state state;
     struct buffer in, out;
     struct db_call call; /* points into `in` */

@@ -3,12 +3,17 @@
  * Asking the server to stop a statement. PQcancel opens a connection of its own and waits for the
  * other side to close it, for ever where that side is stopped; so it does that in a thread of its
  * own, which is left to itself where it takes too long.
+ *
+ * A process that ends waits for it, for a while: PgBouncer before 1.20 ends itself ("bad client
+ * state") where who asked has gone before the server has answered (its issue 801), and takes every
+ * connection of everybody with it.
  */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "db/internal.h"
 
 struct cancel {
@@ -16,6 +21,21 @@ struct cancel {
     atomic_int holders; /* the thread and the connection; the last one frees */
     atomic_bool finished;
 };
+
+static atomic_int unfinished; /* requests on their way, also those that nobody waits for any more */
+
+static void wait_for_all(void)
+{
+    int64_t deadline = clock_ms() + DB_CANCEL_MS;
+
+    while (atomic_load(&unfinished) > 0 && clock_ms() < deadline)
+        clock_sleep_ms(1);
+}
+
+static void wait_at_exit(void)
+{
+    (void)atexit(wait_for_all);
+}
 
 static void release(struct cancel *cancel)
 {
@@ -32,6 +52,7 @@ static void *send_request(void *argument)
     (void)PQcancel(cancel->request, ignored, sizeof ignored);
     atomic_store(&cancel->finished, true);
     release(cancel);
+    (void)atomic_fetch_sub(&unfinished, 1);
     return NULL;
 }
 
@@ -54,6 +75,7 @@ static bool start_thread(struct cancel *cancel)
 
 struct cancel *cancel_start(PGconn *conn)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     PGcancel *request = PQgetCancel(conn);
     if (!request)
         return NULL;
@@ -63,8 +85,11 @@ struct cancel *cancel_start(PGconn *conn)
     cancel->request = request;
     atomic_init(&cancel->holders, 2);
     atomic_init(&cancel->finished, false);
+    (void)pthread_once(&once, wait_at_exit);
+    (void)atomic_fetch_add(&unfinished, 1);
     if (start_thread(cancel))
         return cancel;
+    (void)atomic_fetch_sub(&unfinished, 1);
     atomic_store(&cancel->holders, 1);
     release(cancel);
     return NULL;

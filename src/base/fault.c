@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int64_t kill_at; /* 0: never */
+static bool stops;      /* it is no death, but a sleep until SIGCONT */
 static const char *only_name;
 static int log_fd = -1;
 static int64_t passed;
@@ -27,7 +29,10 @@ static void configure(void)
     const char *at = getenv("OPENCLAW_FAULT_AT");
     const char *log = getenv("OPENCLAW_FAULT_LOG");
 
+    const char *act = getenv("OPENCLAW_FAULT_ACT");
+
     only_name = getenv("OPENCLAW_FAULT_NAME");
+    stops = act != NULL && strcmp(act, "stop") == 0;
     if (at != NULL && *at != '\0' && text_int64(text_of(at), 1, INT64_MAX, &kill_at) != OK) {
         fputs("OPENCLAW_FAULT_AT is not a number from 1 on\n", stderr);
         abort();
@@ -60,7 +65,9 @@ void fault_point(const char *name)
             if (write(log_fd, line, (size_t)len) != len)
                 abort();
         }
-        if (passed == kill_at) {
+        if (passed == kill_at && stops) {
+            (void)raise(SIGSTOP);
+        } else if (passed == kill_at) {
             (void)raise(SIGKILL);
             for (;;)
                 (void)pause();

@@ -4,6 +4,7 @@
  * write to a client. Compiled to nothing unless configured with --enable-fault-points.
  *
  *   OPENCLAW_FAULT_AT=N        SIGKILL oneself at the N-th point passed (1, 2, 3 …)
+ *   OPENCLAW_FAULT_ACT=stop    not SIGKILL but SIGSTOP; who is continued then goes on
  *   OPENCLAW_FAULT_NAME=NAME   count only points of this name
  *   OPENCLAW_FAULT_LOG=FILE    append "N NAME\n" for each point passed, before acting on it
  */

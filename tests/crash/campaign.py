@@ -71,11 +71,14 @@ def print_table(results, what):
     diagnose(f"{'total':<14} {hits:>13} {violations:>10} {sum(r.seconds for r in results):>8.1f}")
 
 
-def campaign(scenarios, make_fault, what, wanted=()):
-    tap = Tap()
+def campaign(scenarios, make_fault, what, wanted=(), prepare=None, tap=None):
+    """prepare(rig): what must be there beside the program; it returns what is asked at the end, judge(tap).
+    Ends the test unless it is given a tap."""
+    ends, tap = tap is None, tap or Tap()
     results = []
     with Rig() as rig, tempfile.TemporaryDirectory() as directory:
         bench = Bench(rig, directory)
+        judge = prepare(rig) if prepare else None
         for kind in scenarios:
             if wanted and kind.name not in wanted:
                 continue
@@ -91,7 +94,9 @@ def campaign(scenarios, make_fault, what, wanted=()):
             )
             tap.equal(result.violations, [], f"{kind.name}: no promise is broken")
             tap.ok(result.hits > 2, f"{kind.name}: {result.hits} {what}", sorted(result.points))
+        if judge:
+            judge(tap)
         clean = not rig.cluster.log_contains(BAD_INPUT)
         tap.ok(clean, "the server saw no bad input and no deadlock")
     print_table(results, what)
-    return tap.done()
+    return tap.done() if ends else results

@@ -161,6 +161,11 @@ def errors_block():
     return "\n".join([*out, ".El"])
 
 
+def sentence_case(text):
+    """Its first letter a capital, where the first word is one of language and not one to type."""
+    return text if re.match(r"\S*[:/]", text) else text[0].upper() + text[1:]
+
+
 def escaped(text):
     text = "\n".join(textwrap.wrap(text, 78, break_on_hyphens=False))
     text = text.replace("\\", "\\e").replace("-", "\\-")
@@ -172,7 +177,7 @@ def verbs_block(program):
     out, open_flags = [".Bl -tag -width Ds"], False
     for line in usage.split("\n\nThe exit status", 1)[0].split("\n")[2:]:
         verb = re.match(r"  (\S.*)$", line)
-        flag = re.match(r"        (--[a-z-]+)(?: ([A-Z]+))? +(\S.*)$", line)
+        flag = re.match(r"        (--[a-z-]+)(?: ([A-Z]+(?:/[A-Z]+)?))? +(\S.*)$", line)
         if verb:
             if open_flags:
                 out.append(".El")
@@ -187,10 +192,10 @@ def verbs_block(program):
             open_flags = True
             name, value, text = flag.groups()
             out.append(f".It Fl Fl {name[2:]}" + (f" Ar {value}" if value else ""))
-            out.append(escaped(text[0].upper() + text[1:]) + ".")
+            out.append(escaped(sentence_case(text)) + ".")
         elif line.strip():
             text = line.strip()
-            for sentence in re.split(r"(?<=[.;]) ", text[0].upper() + text[1:].rstrip(".") + "."):
+            for sentence in re.split(r"(?<=[.;]) ", sentence_case(text).rstrip(".") + "."):
                 out.append(escaped(sentence))
     if open_flags:
         out.append(".El")

@@ -126,10 +126,14 @@ enum error duration_parse(const char *string, int64_t *ret_ms, struct failure *f
     static const struct {
         const char *unit;
         int64_t ms;
-    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     struct text number = {string, strspn(string, "0123456789")};
     int64_t value;
 
+    if (strcmp(string, "0") == 0) {
+        *ret_ms = 0;
+        return OK;
+    }
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
         if (strcmp(string + number.len, units[i].unit) == 0 &&
             text_int64(number, 0, DURATION_MAX_MS / units[i].ms, &value) == OK) {

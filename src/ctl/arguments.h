@@ -85,7 +85,7 @@ struct arguments {
 enum error arguments_parse(struct arguments *ret_arguments, int argc, char **argv,
                            struct failure *failure) MUST_CHECK;
 
-/* "500ms", "30s", "5m", "2h", "7d", or a bare number of milliseconds; at most a hundred years. */
+/* "500ms", "30s", "5m", "2h", "7d", or 0; at most a hundred years. */
 enum error duration_parse(const char *string, int64_t *ret_ms, struct failure *failure) MUST_CHECK;
 
 #endif

@@ -16,12 +16,19 @@
 #include "db/db.h"
 #include "gateway/principal.h"
 
+/* Of the terminal that the answer goes to; 0: it goes elsewhere, and is not cut. */
+struct screen {
+    unsigned columns;
+    unsigned rows; /* of a table that is shown again and again */
+};
+
 struct ctl {
     struct options options;
     struct arguments arguments; /* operands without the verb's own words */
     struct arena *arena;        /* lives as long as the program */
     struct db *db;              /* through the pooler; opened by the first call */
     bool json;
+    struct screen screen;
 };
 
 /* One row of the table of verbs (verbs.c), from which the usage text is made. */
@@ -206,8 +213,12 @@ static inline void ctl_add_int(struct db_call *call, int64_t value)
 /* A value as a client stored it: JSON where it is that, else its text; NULL where there is none. */
 struct document *ctl_value(const struct ctl *ctl, struct text text);
 
-/* Prints {"<name>": rows} as JSON, or the rows' `columns` as a table, without headings where the
- * first is empty. */
+#define TABLE_COLUMNS_MAX 16
+/* What a table may have; nothing where stdout is no terminal. COLUMNS and LINES go before what the
+ * terminal says. */
+struct screen ctl_screen(bool watching);
+/* Prints {"<name>": rows} as JSON, or the rows' `columns` as a table, without headings, and never cut, where
+ * the first is empty. */
 void ctl_print_rows(const struct ctl *ctl, const char *name, struct document *rows,
                     const struct column *columns, unsigned column_count);
 /* Prints an object as JSON, or one line "key: value" for each member. */

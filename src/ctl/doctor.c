@@ -389,9 +389,11 @@ static enum level check_statements(struct doctor *doctor, const char **ret_detai
         *ret_detail = arena_printf(doctor->arena, "all %d fit", (int)STATEMENT__MAX);
         return LEVEL_OK;
     }
-    *ret_detail =
-        arena_printf(doctor->arena, "%u do not fit:%s%s (%s); run gatewayctl migrate", broken.count,
-                     broken.list, broken.count > 3 ? " …" : "", doctor->failure.detail);
+    bool misfit = error_retry(doctor->failure.error) == RETRY_NEVER;
+    *ret_detail = arena_printf(doctor->arena, "%u %s:%s%s (%s)%s", broken.count,
+                               misfit ? "do not fit" : "could not be looked at", broken.list,
+                               broken.count > 3 ? " …" : "", doctor->failure.detail,
+                               misfit ? "; run gatewayctl migrate" : "; see locks");
     return LEVEL_FAIL;
 }
 
@@ -442,6 +444,7 @@ static const struct check checks[] = {
     {"durability", true, check_durability},
     {"clock", true, check_clock},
     {"transactions", true, check_transactions},
+    {"locks", true, doctor_locks},
     {"autovacuum", true, doctor_vacuum},
     {"connections", true, check_connections},
     {"schema", true, check_schema},

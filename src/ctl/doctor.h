@@ -27,6 +27,7 @@ enum level doctor_failed(struct doctor *doctor, const char **ret_detail);
 /* ---- doctor_more.c ----------------------------------------------------------------------------
  */
 
+enum level doctor_locks(struct doctor *doctor, const char **ret_detail);
 enum level doctor_vacuum(struct doctor *doctor, const char **ret_detail);
 enum level doctor_indexes(struct doctor *doctor, const char **ret_detail);
 enum level doctor_websocketd(struct doctor *doctor, const char **ret_detail);

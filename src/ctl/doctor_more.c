@@ -57,6 +57,25 @@ enum level doctor_vacuum(struct doctor *doctor, const char **ret_detail)
     return LEVEL_OK;
 }
 
+enum level doctor_locks(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_LOCKS, &rows))
+        return doctor_failed(doctor, ret_detail);
+    if (db_rows_count(rows) == 0) {
+        *ret_detail = "nobody keeps a table to himself";
+        return LEVEL_OK;
+    }
+    *ret_detail = arena_printf(doctor->arena,
+                               "the transaction of process %lld holds %s on %s: who needs it waits "
+                               "up to DB_TIMEOUT_MS and is told UNAVAILABLE; end it: select "
+                               "pg_terminate_backend(%lld)",
+                               (long long)db_int(rows, 0, 0), db_text(rows, 0, 1).data,
+                               db_text(rows, 0, 2).data, (long long)db_int(rows, 0, 0));
+    return LEVEL_FAIL;
+}
+
 static const char *listed(struct doctor *doctor, struct db_rows *rows, unsigned column)
 {
     const char *list = "";

@@ -11,9 +11,10 @@
 #include "ctl/ctl.h"
 #include "durable/bells.h"
 
-#define USAGE_MAX   65536
-#define WATCH_MS    2000
-#define WATCH_RETRY 1000 /* ms, while the database is away */
+#define USAGE_MAX    65536
+#define WATCH_MS     2000
+#define WATCH_MIN_MS 20
+#define WATCH_RETRY  1000 /* ms, while the database is away */
 
 static int finish(const struct ctl *ctl, const struct failure *failure)
 {
@@ -43,6 +44,9 @@ static enum error watch(struct ctl *ctl, const struct verb *verb, struct failure
     int64_t pause_ms;
     enum error error = ctl_duration(ctl, FLAG_INTERVAL, WATCH_MS, &pause_ms, failure);
 
+    if (error == OK && pause_ms < WATCH_MIN_MS)
+        error =
+            failure_set(failure, ERR_INVALID_REQUEST, "--interval is %dms or more", WATCH_MIN_MS);
     if (error != OK)
         return error;
     for (;;) {
@@ -59,7 +63,7 @@ static enum error watch(struct ctl *ctl, const struct verb *verb, struct failure
         if (fflush(stdout) != 0)
             return failure_set(failure, ERR_IO, "the answer could not be written");
         arena_reset(ctl->arena);
-        clock_sleep_ms(error != OK ? WATCH_RETRY : pause_ms > 0 ? pause_ms : 1);
+        clock_sleep_ms(error != OK ? WATCH_RETRY : pause_ms);
     }
 }
 
@@ -104,6 +108,7 @@ int main(int argc, char **argv)
     if (failure.error == OK)
         failure.error = check_encoding(&ctl.arguments, &failure);
     ctl.json = ctl.arguments.flags[FLAG_JSON] != NULL;
+    ctl.screen = ctl_screen(ctl.arguments.flags[FLAG_WATCH] != NULL);
     if (failure.error == OK && ctl.arguments.flags[FLAG_HELP]) {
         buffer_clear(&usage);
         fputs(verb_usage(&ctl.arguments, &usage), stdout);

@@ -15,6 +15,7 @@
 
 #define DEFAULT_OPERATOR "operator"
 #define DEFAULT_PROGRAM  "send,workflows:read"
+#define EXPIRY_MIN_MS    1
 
 /* ---- who ---------------------------------------------------------------------------------------
  */
@@ -44,6 +45,17 @@ void ctl_call_audit(struct db_call *call, struct arena *arena, const char *act, 
     db_add_string(call, act);
     db_add_string(call, subject);
     db_add_null(call);
+}
+
+/* For a token that is being made; DB_INT_NULL: for ever. */
+static enum error read_expiry(struct ctl *ctl, int64_t *ret_ms, struct failure *failure)
+{
+    enum error error = ctl_duration(ctl, FLAG_EXPIRES, DB_INT_NULL, ret_ms, failure);
+
+    if (error == OK && *ret_ms != DB_INT_NULL && *ret_ms < EXPIRY_MIN_MS)
+        error = failure_set(failure, ERR_INVALID_REQUEST,
+                            "--expires is more than nothing; without it the token never ends");
+    return error;
 }
 
 static enum error find_principal(struct ctl *ctl, const char *name, struct text *ret_kind,
@@ -84,6 +96,32 @@ enum error ctl_principal_must_exist(struct ctl *ctl, const char *name, struct fa
                            "and principal list show them, agent add makes one",
                            name);
     return error;
+}
+
+/* A token may have less than its principal, never more. */
+static enum error scopes_must_be_had(struct ctl *ctl, const char *name, const struct scopes *asked,
+                                     struct failure *failure)
+{
+    struct db_call call;
+    struct db_rows *rows;
+    unsigned had = 0;
+    size_t count = 0;
+
+    db_call_init(&call, ctl->arena, STATEMENT_PRINCIPAL_GET);
+    db_add_string(&call, name);
+    enum error error = db_run(ctl->db, &call, failure, &rows);
+    if (error != OK || db_rows_count(rows) == 0)
+        return error;
+    struct text *names = db_texts(rows, 0, 1, &count);
+    for (size_t i = 0; i < count; i++)
+        had |= scope_from_name(names[i]);
+    for (size_t i = 0; i < asked->count && !(had & SCOPE_OPERATOR); i++)
+        if (!(had & scope_from_name(asked->names[i])))
+            return failure_set(
+                failure, ERR_FORBIDDEN,
+                "%s does not have the scope %.*s itself, and no token of its has more", name,
+                (int)asked->names[i].len, asked->names[i].data);
+    return OK;
 }
 
 enum error ctl_agent_must_exist(struct ctl *ctl, const char *name, struct failure *failure)
@@ -144,7 +182,7 @@ enum error ctl_give_token(struct ctl *ctl, const struct token_request *request,
     struct db_rows *credential = NULL;
     char token[TOKEN_SIZE], hash[TOKEN_HASH_SIZE];
     int64_t expires_ms;
-    enum error error = ctl_duration(ctl, FLAG_EXPIRES, DB_INT_NULL, &expires_ms, failure);
+    enum error error = read_expiry(ctl, &expires_ms, failure);
 
     if (error != OK)
         return error;
@@ -228,9 +266,10 @@ static enum error new_token(struct ctl *ctl, int64_t overlap_ms, struct failure 
     int64_t expires_ms;
     enum error error;
 
-    if ((error = ctl_duration(ctl, FLAG_EXPIRES, DB_INT_NULL, &expires_ms, failure)) != OK ||
+    if ((error = read_expiry(ctl, &expires_ms, failure)) != OK ||
         (list && (error = ctl_scopes_parse(list, &scopes, failure)) != OK) ||
-        (error = ctl_principal_must_exist(ctl, principal, failure)) != OK)
+        (error = ctl_principal_must_exist(ctl, principal, failure)) != OK ||
+        (list && (error = scopes_must_be_had(ctl, principal, &scopes, failure)) != OK))
         return error;
     token_new(token);
     token_hash(text_of(token), hash);

@@ -55,7 +55,7 @@ def well(tap, patient):
     plain = ctl(patient.bouncer, DATABASE, "doctor", **patient.settings())
     tap.ok(
         plain.code == 0
-        and len([l for l in plain.out.splitlines() if l.startswith("OK ") and "websocketd" not in l]) == 16,
+        and len([l for l in plain.out.splitlines() if l.startswith("OK ") and "websocketd" not in l]) == 17,
         "for people a line each",
         str(plain),
     )
@@ -73,6 +73,11 @@ def of_others(fails, tap, patient):
             "do $$ begin for i in 1..50001 loop perform pg_current_xact_id(); commit; end loop; end $$", DATABASE
         )
         fails("an old transaction of another role", "transactions", "end it", level="WARN")
+        one.run("rollback")
+        one.run("begin; lock table openclaw.inbox in access exclusive mode")
+        pid = one.run("select pg_backend_pid()").strip()
+        checks = fails("somebody keeps a table to himself", "locks", f"pg_terminate_backend({pid})", DB_TIMEOUT_MS="500")
+        tap.ok("migrate" not in checks["statements"]["detail"], "which is no misfit of the schema", checks["statements"])
         one.run("rollback")
 
 

@@ -48,6 +48,7 @@ enum error listener_open(struct listener *listener, const struct options *option
                          struct failure *failure)
 {
     struct unix_socket file;
+    struct failure own;
     enum error error;
     int fd = inherited();
 
@@ -56,10 +57,11 @@ enum error listener_open(struct listener *listener, const struct options *option
         *listener = (struct listener){.fd = fd};
         return OK;
     }
-    error = unix_socket_listen(&file, options->http_socket, 0660, failure);
-    if (error == OK)
-        *listener = (struct listener){.fd = file.fd, .ours = true, .file = file};
-    return error;
+    error = unix_socket_listen(&file, options->http_socket, 0660, &own);
+    if (error != OK)
+        return failure_set(failure, error, "HTTP_SOCKET: %.200s", own.detail);
+    *listener = (struct listener){.fd = file.fd, .ours = true, .file = file};
+    return OK;
 }
 
 void listener_unlink(const struct listener *listener)

@@ -40,6 +40,9 @@ uint64_t counter_read(const char *name);
 
 /* No count: the time (clock_ms()) by which this host's sweeper is heard of again, or it hangs. */
 #define SWEEPER_DUE_COUNTER "sweeper_due"
+/* No count: not 0 while the last that the database said of its disk, to any program of this host,
+ * is that it is full. */
+#define DISK_FULL_COUNTER "disk_full"
 
 /* ---- how often somebody may try -------------------------------------------------------------- */
 

@@ -442,6 +442,7 @@ static const struct check checks[] = {
     {"direct connection", false, check_direct},
     {"pooler", true, check_pooler},
     {"durability", true, check_durability},
+    {"disk", true, doctor_disk},
     {"clock", true, check_clock},
     {"transactions", true, check_transactions},
     {"locks", true, doctor_locks},

@@ -12,10 +12,31 @@
 #include "workflow/registry.h"
 
 #define FROZEN_LATE(limit) ((limit)*2) /* autovacuum should have frozen long before */
+#define TEMP_LIMIT_STATE   "53400"
 #define WORKFLOWS_MAX      64
 #define COMMAND_MAX        8192
 #define FORKS_MAX          10000
 #define CLOSE_MS_MIN       250 /* less, and a session is killed while it gives its deliveries back */
+
+enum level doctor_disk(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *rows;
+
+    if (doctor_rows(doctor, doctor->ctl->db, STATEMENT_DISK_PROBE, &rows)) {
+        *ret_detail = "the database's disk has room";
+        return LEVEL_OK;
+    }
+    if (strcmp(doctor->failure.sqlstate, TEMP_LIMIT_STATE) == 0) {
+        *ret_detail = "not tried: this role may write no temporary file of 8 MiB (temp_file_limit)";
+        return LEVEL_SKIP;
+    }
+    if (strcmp(doctor->failure.sqlstate, DB_STATE_DISK_FULL) != 0)
+        return doctor_failed(doctor, ret_detail);
+    *ret_detail =
+        "the database's disk has less than 8 MiB left: nothing can be accepted; make room "
+        "there, or give it a larger one";
+    return LEVEL_FAIL;
+}
 
 enum level doctor_vacuum(struct doctor *doctor, const char **ret_detail)
 {

@@ -9,7 +9,8 @@
  *
  * Whether a failed call may be repeated is said by its error:
  *   ERR_UNAVAILABLE, ERR_SERIALIZATION, ERR_READ_ONLY   it had no effect; later it may succeed
- *                   (a call that took too long and was cancelled is UNAVAILABLE, SQLSTATE 57014)
+ *                   (a call that took too long and was cancelled is UNAVAILABLE, SQLSTATE 57014;
+ *                   a full disk is READ_ONLY, DB_STATE_DISK_FULL)
  *   ERR_IN_DOUBT    it may have had its effect; our transitions are callable twice with the same
  *                   effect as once, so the same call again re-reads what became of it
  *   anything else   the same call fails again
@@ -29,6 +30,8 @@
 #include "base/option.h"
 #include "base/text.h"
 #include "db/statement.h"
+
+#define DB_STATE_DISK_FULL "53100"
 
 /* ---- calls ------------------------------------------------------------------------------ */
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/shared.h"
 #include "db/internal.h"
 
 #define MIGRATE_HINT "; run gatewayctl migrate"
@@ -52,7 +53,7 @@ static const struct meaning meanings[] = {
     {"57014", ERR_UNAVAILABLE, ""},
     {"57", ERR_UNAVAILABLE, ""},
     {"53300", ERR_UNAVAILABLE, "; raise max_connections or lower the pool sizes"},
-    {"53100", ERR_UNAVAILABLE, "; the database's disk is full"},
+    {DB_STATE_DISK_FULL, ERR_READ_ONLY, "; the database's disk is full"},
     {"53", ERR_UNAVAILABLE, ""},
     {"58", ERR_UNAVAILABLE, ""},
     {"08", ERR_UNAVAILABLE, ""},
@@ -195,6 +196,8 @@ enum error outcome_of_result(struct failure *failure, const char *name, const PG
                     meaning ? meaning->hint : "");
     failure->inside = !ours && error != ERR_SCHEMA; /* what to do about the schema is no secret */
     set_state(failure, state);
+    if (strcmp(state, DB_STATE_DISK_FULL) == 0)
+        atomic_store(counter_of(DISK_FULL_COUNTER), 1);
     return error;
 }
 

@@ -96,6 +96,23 @@ static enum error look_for_sweeper(struct probe *probe, int64_t deadline, struct
     return db_rows_error(rows, failure);
 }
 
+/* Only where somebody of this host was told that it is full, and until it is not. */
+static enum error try_disk(struct probe *probe, int64_t deadline, struct arena *arena,
+                           struct failure *failure)
+{
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    if (counter_read(DISK_FULL_COUNTER) == 0)
+        return OK;
+    db_call_init(&call, arena, STATEMENT_DISK_PROBE);
+    error = ask(probe->db, deadline, &call, failure, &rows);
+    if (error == OK)
+        atomic_store(counter_of(DISK_FULL_COUNTER), 0);
+    return error;
+}
+
 static enum error examine(struct probe *probe, struct failure *failure)
 {
     int64_t deadline = clock_ms() + PROBE_LIMIT_MS;
@@ -108,6 +125,8 @@ static enum error examine(struct probe *probe, struct failure *failure)
     error = ask(probe->db, deadline, &call, failure, &rows);
     if (error == OK)
         error = schema_probe_result(rows, failure);
+    if (error == OK)
+        error = try_disk(probe, deadline, arena, failure);
     probe->sweeper = "unknown";
     if (error == OK)
         error = look_for_sweeper(probe, deadline, arena, failure);

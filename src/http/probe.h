@@ -17,7 +17,8 @@ struct probe;
 
 struct probe *probe_new(struct http_server *server);
 
-/* OK, SCHEMA (it answers, but the schema is not this program's), or why it does not answer. */
+/* OK, SCHEMA (it answers, but the schema is not this program's), READ_ONLY (it takes no writes, or
+ * its disk is full), or why it does not answer. */
 enum error probe_database(struct probe *probe, struct failure *failure) MUST_CHECK;
 
 /* What was seen of sweepers then: "running", "silent" (none lives, or is heard of within

@@ -164,10 +164,14 @@ static enum error run_duty(struct sweep *sweep, unsigned index, struct failure *
     return error;
 }
 
-/* Without the database, or its schema, the other duties would only say the same. */
-static bool is_hopeless(const struct sweep *sweep, enum error error)
+/* Without the database, or its schema, the other duties would only say the same. On a full disk one
+ * may still find room. */
+static bool is_hopeless(const struct sweep *sweep, const struct failure *failure)
 {
-    return error == ERR_SCHEMA || error == ERR_READ_ONLY ||
+    enum error error = failure->error;
+
+    return error == ERR_SCHEMA ||
+           (error == ERR_READ_ONLY && strcmp(failure->sqlstate, DB_STATE_DISK_FULL) != 0) ||
            ((error == ERR_UNAVAILABLE || error == ERR_IN_DOUBT) && !db_is_open(sweep->db));
 }
 
@@ -190,7 +194,7 @@ static enum error run_round(struct sweep *sweep, bool all)
             first = error;
             sweep->failure = failure;
         }
-        if (is_hopeless(sweep, error)) {
+        if (is_hopeless(sweep, &failure)) {
             sweep->failure = failure;
             return error;
         }
@@ -234,10 +238,10 @@ enum error sweep_run(struct sweep *sweep, bool all)
         for (unsigned i = 0; i < COUNT_RUNG; i++)
             after += sweep->counts[i];
         error = error == OK ? this : error;
-        if (after == before || is_hopeless(sweep, this))
+        if (after == before || is_hopeless(sweep, &sweep->failure))
             break;
     }
-    if (is_hopeless(sweep, error))
+    if (is_hopeless(sweep, &sweep->failure))
         note_state(sweep, true);
     return error;
 }

@@ -55,7 +55,7 @@ def well(tap, patient):
     plain = ctl(patient.bouncer, DATABASE, "doctor", **patient.settings())
     tap.ok(
         plain.code == 0
-        and len([l for l in plain.out.splitlines() if l.startswith("OK ") and "websocketd" not in l]) == 17,
+        and len([l for l in plain.out.splitlines() if l.startswith("OK ") and "websocketd" not in l]) == 18,
         "for people a line each",
         str(plain),
     )
@@ -79,6 +79,21 @@ def of_others(fails, tap, patient):
         checks = fails("somebody keeps a table to himself", "locks", f"pg_terminate_backend({pid})", DB_TIMEOUT_MS="500")
         tap.ok("migrate" not in checks["statements"]["detail"], "which is no misfit of the schema", checks["statements"])
         one.run("rollback")
+
+
+def full_disk(fails, tap, patient):
+    """The probe is tried on a disk that is full by tests/http/health.py."""
+    definition = patient.cluster.value(
+        "select pg_get_functiondef('openclaw.disk_probe()'::regprocedure)", DATABASE
+    )
+    for state, level, word in (("53100", "FAIL", "make room"), ("53400", "SKIP", "temp_file_limit")):
+        patient.cluster.execute(
+            "create or replace function openclaw.disk_probe() returns bigint language plpgsql as"
+            f" $$ begin raise exception 'no room' using errcode = '{state}'; end $$",
+            DATABASE,
+        )
+        fails(f"the disk's probe says {state}", "disk", word, code=69, level=level)
+    patient.cluster.execute(definition, DATABASE)
 
 
 def broken(tap, patient):
@@ -223,6 +238,7 @@ def broken(tap, patient):
         "indexes",
         "reindex",
     )
+    full_disk(fails, tap, patient)
     websocketds(tap, patient)
     relays(tap, patient)
     checks = fails(

@@ -277,7 +277,7 @@ def refusals(cluster, server):
             ("55P03", "SERIALIZATION"),
             ("40003", "IN_DOUBT"),
             ("25006", "READ_ONLY"),
-            ("53100", "UNAVAILABLE"),
+            ("53100", "READ_ONLY"),
             ("53300", "UNAVAILABLE"),
             ("57P03", "UNAVAILABLE"),
             ("42501", "DATABASE"),

@@ -119,6 +119,38 @@ def sweepers(world, http, process):
     becomes(http, SILENT, "and no longer")
 
 
+NO_ROOM = "begin raise exception 'no room' using errcode = 'disk_full'; end"
+
+
+def disk(world, http):
+    """Nothing fills a disk here: what a full one makes the server say is raised in its place."""
+    process = sweeper(world)
+    becomes(http, FINE, "a disk with room")
+    definition = world.value("select pg_get_functiondef('openclaw.disk_probe()'::regprocedure)")
+    world.sql("select pg_stat_force_next_flush()")
+    before = int(world.value("select temp_bytes from pg_stat_database where datname = current_database()"))
+    world.sql("select openclaw.disk_probe(); select pg_stat_force_next_flush()")
+    after = int(world.value("select temp_bytes from pg_stat_database where datname = current_database()"))
+    tap.ok(after - before >= 8 << 20, "the disk's probe writes 8 MiB", (before, after))
+    world.sql(
+        "create or replace function openclaw.disk_probe() returns bigint language plpgsql"
+        f" as $$ {NO_ROOM} $$;"
+        f" create function public.no_room() returns trigger language plpgsql as $$ {NO_ROOM} $$"
+    )
+    becomes(http, FINE, "nobody was told that it is full")
+    world.sql(
+        "create trigger no_room before insert or update on openclaw.executor"
+        " for each row execute function public.no_room()"
+    )
+    becomes(http, READ_ONLY, "somebody was told")
+    world.sql("drop trigger no_room on openclaw.executor; drop function public.no_room()")
+    time.sleep(1)
+    becomes(http, READ_ONLY, "which stays so until there is room")
+    world.sql(definition)
+    becomes(http, FINE, "somebody made room")
+    end(process)
+
+
 def hang(world):
     """Its process is there, and its lease good for an hour: what it does not say any more gives it away."""
     process = sweeper(world, lease_ms=3600000)
@@ -150,6 +182,7 @@ def main():
         with Responder(world.cluster, settings) as http:
             becomes(http, SILENT, "no sweeper was ever there")
             sweepers(world, http, databases(world, http))
+            disk(world, http)
         hang(world)
         try:
             cluster.find_program("pgbouncer")

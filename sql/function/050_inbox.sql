@@ -454,8 +454,9 @@ end
 $$;
 
 -- inbox_claim for several receivers, one element each; ord says whose a row is. One of them fenced
--- fails all: the caller then asks for each by itself.
--- Locks: as inbox_claim, in the order of agents.
+-- fails all, and so does one that has to wait for long (55P03): the caller then asks for each by itself.
+-- Locks: as inbox_claim, in the order of agents; so by rank only within each. Others lock by rank across
+-- inboxes, therefore this one waits for less than it takes to become a deadlock.
 create or replace function openclaw.inbox_claims(
   p_agent text[],
   p_holder text[],
@@ -486,6 +487,7 @@ returns table (
 )
 language plpgsql
 set search_path = pg_catalog
+set lock_timeout = '100ms'
 as $$
 declare
   v_ord integer;

@@ -25,6 +25,7 @@ import tempfile
 import time
 
 import judge
+import openmetrics
 from schedule import KINDS, Fault, plan
 from stack import Stack, skip_without_stack, wait
 from tap import Tap, diagnose
@@ -148,6 +149,15 @@ def check_database(tap, stack):
     diagnose(f"deadlocks: {text.count('deadlock detected')}")
 
 
+def relayed(stack):
+    """The calls that came to the relay, and those it made of them."""
+    status, text, _ = stack.http("GET", "/metrics")
+    assert status == 200, status
+    families = openmetrics.parse(text)
+    names = ("openclaw_relay_calls", "openclaw_relay_database_calls")
+    return [openmetrics.value(families, name) for name in names]
+
+
 def run_whole(tap, stack, given, directory, tokens):
     schedule = plan(given.seed, given.seconds, given.pause)
     interval = len(SENDERS) / given.rate
@@ -171,6 +181,9 @@ def run_whole(tap, stack, given, directory, tokens):
     tap.ok(set(poison.values()) <= {"dead", "expired"}, "and nothing else", poison)
     told = {event["event"] for event in world.events}
     tap.ok({"refused", "full"} <= told, "senders were told that an inbox is full, some went on", told)
+    calls, joined = relayed(stack)
+    diagnose(f"{calls} calls of sessions came to the relay, which made {joined} of them")
+    tap.ok(0 < joined < calls, "sessions used the relay, and shared calls", (calls, joined))
     connections = world.connections
     tap.ok(connections.samples > given.seconds, "server connections were counted", connections.samples)
     tap.ok(connections.most <= CONNECTIONS_MAX, f"never more than {CONNECTIONS_MAX}", connections.most)

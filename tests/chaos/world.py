@@ -32,6 +32,7 @@ SETTINGS = {
     "RETRY_MAX_MS": 1000,
     "MAX_ATTEMPTS": 20,
     "HTTP_PROCESSES": 2,
+    "METRICS": "public",
     "HTTP_THREADS": 16,
 }
 UNSETTLED = """

@@ -155,7 +155,7 @@ def relayed(stack):
     assert status == 200, status
     families = openmetrics.parse(text)
     names = ("openclaw_relay_calls", "openclaw_relay_database_calls")
-    return [openmetrics.value(families, name) for name in names]
+    return [int(openmetrics.value(families, name)) for name in names]
 
 
 def run_whole(tap, stack, given, directory, tokens):

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/doctor.h"
@@ -16,6 +17,7 @@
 #define WORKFLOWS_MAX      64
 #define COMMAND_MAX        8192
 #define FORKS_MAX          10000
+#define FILES_PER_SESSION  4   /* three pipes and a socket */
 #define CLOSE_MS_MIN       250 /* less, and a session is killed while it gives its deliveries back */
 
 enum level doctor_disk(struct doctor *doctor, const char **ret_detail)
@@ -137,23 +139,79 @@ enum level doctor_indexes(struct doctor *doctor, const char **ret_detail)
  * ----------------------------------------------------------------------------------
  */
 
-/* The value of --NAME=V, --NAME V, -NAME=V or -NAME V in a command line of `len` bytes whose words
- * end with NUL; NULL: it is not there. */
-static const char *flag_value(const char *command, size_t len, const char *name)
+/* The value of the next --NAME=V, --NAME V, -NAME=V or -NAME V, from *at on, in a command line of
+ * `len` bytes whose words end with NUL; NULL: there is none. */
+static const char *flag_next(const char *command, size_t len, const char *name, size_t *at)
 {
-    for (size_t at = 0; at < len; at += strlen(command + at) + 1) {
-        const char *word = command + at;
+    while (*at < len) {
+        const char *word = command + *at;
         size_t dashes = strspn(word, "-");
 
+        *at += strlen(word) + 1;
         if (dashes == 0 || dashes > 2 || strncmp(word + dashes, name, strlen(name)) != 0)
             continue;
         const char *behind = word + dashes + strlen(name);
         if (*behind == '=')
             return behind + 1;
-        if (*behind == '\0' && at + strlen(word) + 1 < len)
-            return word + strlen(word) + 1;
+        if (*behind == '\0' && *at < len)
+            return command + *at;
     }
     return NULL;
+}
+
+static const char *flag_value(const char *command, size_t len, const char *name)
+{
+    size_t at = 0;
+
+    return flag_next(command, len, name, &at);
+}
+
+/* One that needs no value: --NAME, or --NAME=true. */
+static bool flag_given(const char *command, size_t len, const char *name)
+{
+    for (size_t at = 0; at < len; at += strlen(command + at) + 1) {
+        const char *word = command + at;
+        size_t dashes = strspn(word, "-");
+        const char *behind = word + dashes + strlen(name);
+
+        if (dashes > 0 && dashes < 3 && strncmp(word + dashes, name, strlen(name)) == 0 &&
+            (*behind == '\0' || (*behind == '=' && strcmp(behind, "=false") != 0)))
+            return true;
+    }
+    return false;
+}
+
+/* The address that others than this host may reach, "every address" where none is named; NULL:
+ * none. */
+static const char *open_address(const char *command, size_t len)
+{
+    size_t at = 0;
+    const char *address = flag_next(command, len, "address", &at);
+
+    if (!address)
+        return "every address";
+    for (; address; address = flag_next(command, len, "address", &at))
+        if (strncmp(address, "127.", 4) != 0 && strcmp(address, "localhost") != 0 &&
+            strcmp(address, "[::1]") != 0 && strcmp(address, "::1") != 0)
+            return address;
+    return NULL;
+}
+
+/* How many files it may have open; 0: that is not to be seen. */
+static int64_t files_limit(const char *pid)
+{
+    static const char name[] = "Max open files";
+    char path[300], line[256];
+    int64_t limit = 0;
+
+    snprintf(path, sizeof(path), "/proc/%s/limits", pid);
+    FILE *file = fopen(path, "re");
+    while (file && limit == 0 && fgets(line, sizeof(line), file))
+        if (strncmp(line, name, sizeof(name) - 1) == 0)
+            limit = strtoll(line + sizeof(name) - 1, NULL, 10); /* "unlimited": 0 */
+    if (file)
+        fclose(file);
+    return limit;
 }
 
 static bool is_number(const char *entry)
@@ -203,18 +261,65 @@ static bool lists(const char *list, const char *name)
     return false;
 }
 
-static enum level judge(struct doctor *doctor, const char *command, size_t len,
+/* What it lets through, or shows, that the front server is there to keep. */
+static enum level judge_openness(struct doctor *doctor, const char *command, size_t len,
+                                 const char **ret_detail)
+{
+    const char *address = open_address(command, len);
+    const char *level = flag_value(command, len, "loglevel");
+
+    if (address) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "it listens on %s: clients come past the front server, without TLS and with whatever "
+            "address they say they have; start it with --address=127.0.0.1",
+            address);
+        return LEVEL_FAIL;
+    }
+    if (flag_given(command, len, "devconsole")) {
+        *ret_detail = "it serves its console to everybody; start it without --devconsole";
+        return LEVEL_FAIL;
+    }
+    if (level && (strcmp(level, "access") == 0 || strcmp(level, "trace") == 0 ||
+                  strcmp(level, "debug") == 0)) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "at --loglevel=%s its log has whole addresses, in which tickets stand; start it with "
+            "--loglevel=error",
+            level);
+        return LEVEL_WARN;
+    }
+    if (flag_given(command, len, "reverselookup")) {
+        *ret_detail = "it asks the DNS about each client before it lets it in; start it without "
+                      "--reverselookup";
+        return LEVEL_WARN;
+    }
+    return LEVEL_OK;
+}
+
+static enum level judge(struct doctor *doctor, const char *pid, const char *command, size_t len,
                         const char **ret_detail)
 {
+    enum level openness = judge_openness(doctor, command, len, ret_detail);
     const char *forks = flag_value(command, len, "maxforks");
     const char *pass = flag_value(command, len, "passenv");
     const char *close = flag_value(command, len, "closems");
-    int64_t most = 0, close_ms = 0;
+    int64_t most = 0, close_ms = 0, files = files_limit(pid);
 
+    if (openness != LEVEL_OK)
+        return openness;
     if (!forks || text_int64(text_of(forks), 1, FORKS_MAX, &most) != OK) {
         *ret_detail = "websocketd runs without a bound: each client is a process; start it with "
                       "--maxforks=N (1200, say), above which it answers 429";
         return LEVEL_FAIL;
+    }
+    if (files > 0 && files < most * FILES_PER_SESSION) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "it may have %lld files open, and %lld sessions need %lld; raise LimitNOFILE of its "
+            "unit (ulimit -n), or lower --maxforks",
+            (long long)files, (long long)most, (long long)(most * FILES_PER_SESSION));
+        return LEVEL_WARN;
     }
     if (!lists(pass, "GATEWAY_ENV") && !lists(pass, "DATABASE_URL") && !lists(pass, "PGHOST")) {
         *ret_detail =
@@ -268,7 +373,7 @@ enum level doctor_websocketd(struct doctor *doctor, const char **ret_detail)
 
     while ((pid = next_websocketd(processes, command, &len)) != NULL) {
         const char *detail = "";
-        enum level level = judge(doctor, command, len, &detail);
+        enum level level = judge(doctor, pid, command, len, &detail);
 
         if (level > worst)
             worst = level;

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """gatewayctl doctor: content with what is well, and for each thing that is not, a FAIL that says so."""
 
+import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -284,6 +286,17 @@ class Fake:
         shutil.rmtree(self.directory)
 
 
+@contextlib.contextmanager
+def few_files():
+    """What is started meanwhile may not have many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def websocketds(tap, patient):
     def judged(level, word, *flags):
         with Fake("websocketd", *flags) as fake:
@@ -294,11 +307,21 @@ def websocketds(tap, patient):
             # another one of this machine may be worse
             tap.ok(word in said and (got == level or level == "OK"), f"{level}: websocketd {flags}", (got, said))
 
-    judged("OK", "1200", "--maxforks=1200", "--passenv=GATEWAY_ENV,PATH", "--closems=1000")
-    judged("OK", "--closems 500", "--maxforks", "9", "--passenv", "PATH,DATABASE_URL", "-closems=500")
-    judged("FAIL", "--maxforks=N", "--passenv=GATEWAY_ENV", "--closems=1000")
-    judged("WARN", "--passenv=GATEWAY_ENV", "--maxforks=9", "--passenv=PATH", "--closems=1000")
-    judged("WARN", "--closems=1000", "--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=10")
+    local = "--address=127.0.0.1"
+    rest = ("--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=1000")
+    judged("OK", "1200", local, "--maxforks=120", "--passenv=GATEWAY_ENV,PATH", "--closems=1200")
+    judged("OK", "--closems 500", "-address", "[::1]", "--maxforks", "9", "--passenv", "PATH,DATABASE_URL", "-closems=500")
+    judged("FAIL", "--maxforks=N", local, "--passenv=GATEWAY_ENV", "--closems=1000")
+    judged("WARN", "--passenv=GATEWAY_ENV", local, "--maxforks=9", "--passenv=PATH", "--closems=1000")
+    judged("WARN", "--closems=1000", local, "--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=10")
+    judged("FAIL", "every address", *rest)
+    judged("FAIL", "on 0.0.0.0", local, "--address=0.0.0.0", *rest)
+    judged("FAIL", "without --devconsole", local, "--devconsole", *rest)
+    judged("WARN", "--loglevel=error", local, "--loglevel=access", *rest)
+    judged("WARN", "without --reverselookup", local, "--reverselookup", *rest)
+    many = ("--maxforks=10000", "--passenv=GATEWAY_ENV", "--closems=1000")
+    with few_files():
+        judged("WARN", "LimitNOFILE", local, *many)
 
 
 def relays(tap, patient):
@@ -326,7 +349,7 @@ def relays(tap, patient):
     said("OK", "it answers", "and goes on")
     relay.kill()
     relay.wait()
-    with Fake("websocketd", "--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=1000"):
+    with Fake("websocketd", "--address=127.0.0.1", "--maxforks=9", "--passenv=GATEWAY_ENV", "--closems=1000"):
         said("WARN", "start openclaw-gateway-relay", "one that was killed, while websocketd runs")
     os.unlink(path)
     nowhere = "postgresql://127.0.0.1:1/x"

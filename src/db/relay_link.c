@@ -214,7 +214,7 @@ static void read_answers(struct relay_link *link)
         if (got < 0 && errno == EAGAIN)
             return;
         if (got <= 0) {
-            lose(link, "went away before it answered", 0);
+            lose(link, "went away before it answered", AWAY_MS); /* it may have been this call */
             return;
         }
         buffer_append(&link->in, (struct text){bytes, (size_t)got});

@@ -420,6 +420,15 @@ static enum level check_sweeper(struct doctor *doctor, const char **ret_detail)
     const char *seen =
         ago < 0 ? "never" : arena_printf(doctor->arena, "%lld s ago", (long long)(ago / 1000));
     int living = sweepers_living(doctor, listed);
+    if (living == 0 && ago >= 0 && ago < doctor->ctl->options.executor_lease_ms) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "last seen: %s, and counted as dead; start openclaw-gateway-sweeper; where it runs, "
+            "another machine has the HOST_NAME %s too, and each takes the other's programs for "
+            "dead: give each its own",
+            seen, doctor->ctl->options.host_name);
+        return LEVEL_FAIL;
+    }
     if (living == 0) {
         *ret_detail = arena_printf(doctor->arena,
                                    "last seen: %s; nothing is recovered or redelivered; start "

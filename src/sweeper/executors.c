@@ -10,6 +10,9 @@
 #include "base/log.h"
 #include "sweeper/sweep.h"
 
+#define BURIALS_MAX   64 /* the last are remembered */
+#define TWINS_SAID_MS 60000
+
 static enum error reap(struct sweep *sweep, const struct text *ids, size_t count,
                        struct failure *failure)
 {
@@ -69,6 +72,63 @@ static enum error tell_alive(struct sweep *sweep, const struct text *ids, size_t
     return db_tx_commit(tx, failure);
 }
 
+static struct burial {
+    char id[UUID_SIZE];
+    bool gone; /* it was not among the living any more */
+} burials[BURIALS_MAX];
+
+static struct burial *burial_of(struct text id)
+{
+    for (size_t i = 0; i < BURIALS_MAX; i++)
+        if (text_is(id, burials[i].id))
+            return &burials[i];
+    return NULL;
+}
+
+static void note_burials(const struct text *dead, size_t count)
+{
+    static size_t next;
+
+    for (size_t k = 0; k < BURIALS_MAX; k++) {
+        bool listed = false;
+
+        for (size_t i = 0; i < count && !listed; i++)
+            listed = text_is(dead[i], burials[k].id);
+        burials[k].gone = burials[k].gone || !listed;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct burial *burial = &burials[next];
+
+        if (dead[i].len >= UUID_SIZE || burial_of(dead[i]) != NULL)
+            continue;
+        next = (next + 1) % BURIALS_MAX;
+        *burial = (struct burial){.gone = false};
+        memcpy(burial->id, dead[i].data, dead[i].len);
+    }
+}
+
+/* Who was buried here and is in the list once more has registered anew: it lives, on another
+ * machine under this one's name, and the sweeper there does the same to us. */
+static void look_for_twins(const struct sweep *sweep, const struct text *dead, size_t count)
+{
+    static int64_t said_at;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct burial *burial = burial_of(dead[i]);
+
+        if (burial == NULL || !burial->gone ||
+            (said_at != 0 && clock_ms() - said_at < TWINS_SAID_MS))
+            continue;
+        said_at = clock_ms();
+        log_event(LOG_ERROR, "sweep.host_name_shared", LOG_STR("host", sweep->engine.executor.host),
+                  LOG_TEXT("executor", dead[i]),
+                  LOG_STR("note", "it was found dead here and lives: another machine has this "
+                                  "HOST_NAME too, and each takes the other's programs for dead; "
+                                  "give each its own"));
+    }
+    note_burials(dead, count);
+}
+
 enum error duty_executors(struct sweep *sweep, bool *ret_more, struct failure *failure)
 {
     static int64_t told_at, told_since; /* when the living were last reported, since which start */
@@ -100,6 +160,7 @@ enum error duty_executors(struct sweep *sweep, bool *ret_more, struct failure *f
     if ((error = db_rows_error(rows, failure)) != OK ||
         (error = reap_each(sweep, dead, dead_count, failure)) != OK)
         return error;
+    look_for_twins(sweep, dead, dead_count);
     if (told_since == sweep->ready_since && clock_ms() - told_at < options->executor_lease_ms / 3)
         return OK;
     if ((error = tell_alive(sweep, alive, alive_count, failure)) == OK) {

@@ -97,6 +97,24 @@ def at_once(tap, machine):
     db.clear()
 
 
+def twins(tap, machine):
+    """A host of the same name: its programs are no processes of this one, and register again."""
+    db = machine.db
+    other = sleeper()
+    executor = machine.register(other, kind="sweeper")
+    kill(other)
+    gone = f"executor_id = '{executor}' and ended_at is not null"
+    with machine.start() as sweeper:
+        wait(lambda: count(db, "openclaw.executor", gone), "it is taken for dead", 60)
+        time.sleep(0.5)
+        tap.equal(sweeper.named("sweep.host_name_shared"), [], "who is dead, is dead")
+        db.run(f"update openclaw.executor set ended_at = null where executor_id = '{executor}'")
+        said = sweeper.await_event("sweep.host_name_shared", 60)
+        tap.equal((said["host"], said["executor"]), ("here", executor), "who lives all the same has our name")
+        sweeper.stop()
+    db.clear()
+
+
 def supervised(tap, machine):
     path = os.path.join(machine.cluster.directory, "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
@@ -380,6 +398,7 @@ def schema(tap, machine):
             lambda: db.count("dbos_system.workflow_status", "status = 'ENQUEUED'") == 0, "the work"
         )
         tap.ok(True, "after the migration it goes on by itself")
+        sweeper.stop()  # a killed one's last statement would meet the truncation
     db.clear()
 
 
@@ -388,7 +407,7 @@ def main():
     tap = Tap()
     with Cluster() as cluster:
         machine = Machine(cluster)
-        for test in (at_once, supervised, poisoned, together, killed, buried_alive, outage, schema):
+        for test in (at_once, twins, supervised, poisoned, together, killed, buried_alive, outage, schema):
             test(tap, machine)
         machine.close()
     return tap.done()

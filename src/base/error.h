@@ -31,7 +31,7 @@ struct failure {
     int64_t retry_ms; /* when to come again, where that is known exactly; 0: it is not */
     bool inside; /* the detail is the database's own words: for logs and operators, not for clients
                   */
-    char detail[256];
+    char detail[512];
 };
 
 const char *error_code(enum error error);                 /* stable, "OK" for OK */

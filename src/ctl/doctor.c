@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #define TRANSACTION_OLD_MS 300000
 #define TRANSACTIONS_SINCE 50000 /* so many later ones make one old, whosever it is */
 #define SOCKET_PATH_MAX    107
+#define STATE_NO_RIGHT     "42501"
 #define BELL_SUFFIX        ".bell"
 
 static const char *const level_names[] = {"OK", "WARN", "FAIL", "SKIP"};
@@ -42,8 +44,14 @@ bool doctor_rows(struct doctor *doctor, struct db *db, enum statement statement,
 
 enum level doctor_failed(struct doctor *doctor, const char **ret_detail)
 {
-    *ret_detail = arena_printf(doctor->arena, "%s: %s", error_phrase(doctor->failure.error),
-                               doctor->failure.detail);
+    const char *detail = doctor->failure.detail;
+
+    if (strcmp(doctor->failure.sqlstate, STATE_NO_RIGHT) == 0) /* its advice is to run doctor */
+        detail = arena_printf(
+            doctor->arena, "%.*s; the role lacks a right: run gatewayctl migrate --app-role ROLE",
+            (int)strcspn(detail, ";"), detail);
+    *ret_detail =
+        arena_printf(doctor->arena, "%s: %s", error_phrase(doctor->failure.error), detail);
     return LEVEL_FAIL;
 }
 
@@ -110,6 +118,15 @@ static enum level check_database(struct doctor *doctor, const char **ret_detail)
     if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_SERVER_FACTS, &rows)) {
         enum level level = doctor_failed(doctor, ret_detail);
 
+        if (strstr(doctor->failure.detail, "query_wait_timeout")) {
+            *ret_detail =
+                arena_printf(doctor->arena,
+                             "%s; who holds them is seen on the pooler's console (SHOW "
+                             "SERVERS, SHOW CLIENTS) and in pg_stat_activity: end what is "
+                             "idle in transaction, or raise pool_size",
+                             *ret_detail);
+            return level;
+        }
         *ret_detail = arena_printf(doctor->arena,
                                    "%s; start PostgreSQL and the pooler in front of it, or correct "
                                    "DATABASE_URL or the PG* variables",
@@ -385,7 +402,11 @@ static enum level check_statements(struct doctor *doctor, const char **ret_detai
 {
     struct broken broken = {.arena = doctor->arena, .list = ""};
 
-    if (db_prepare_all(doctor->ctl->db, note_statement, &broken, &doctor->failure) == OK) {
+    enum error error = db_prepare_all(doctor->ctl->db, note_statement, &broken, &doctor->failure);
+
+    if (error == ERR_UNAVAILABLE || error == ERR_IN_DOUBT)
+        return doctor_failed(doctor, ret_detail); /* it went away in between */
+    if (error == OK) {
         *ret_detail = arena_printf(doctor->arena, "all %d fit", (int)STATEMENT__MAX);
         return LEVEL_OK;
     }

@@ -120,7 +120,8 @@ enum level doctor_indexes(struct doctor *doctor, const char **ret_detail)
     if (*missing) {
         *ret_detail = arena_printf(doctor->arena,
                                    "missing: %s; without it whole tables are read; create it as "
-                                   "sql/migration has it",
+                                   "its migration has it (sql/migration of the source, the folder "
+                                   "migration beside the installed examples)",
                                    missing);
         return LEVEL_FAIL;
     }

@@ -133,25 +133,28 @@ bool outcome_is_fatal(const PGresult *result)
 
 /* ---- words ------------------------------------------------------------------------------ */
 
-#define WORDS_SIZE 200
+#define WORDS_SIZE 360
+#define CUT        "…"
 
-/* One line, without what follows `stop` where that is not 0. */
+/* One line, without what follows `stop` where that is not 0; one that is too long ends behind a
+ * whole word, and says so. */
 static void copy_words(char *out, const char *message, char stop)
 {
     size_t len = 0;
-    for (; *message && *message != stop && len + 1 < WORDS_SIZE; message++) {
+    for (; *message && *message != stop && len + sizeof(CUT) < WORDS_SIZE; message++) {
         char c = (unsigned char)*message < ' ' ? ' ' : *message;
         if (c != ' ' || (len > 0 && out[len - 1] != ' '))
             out[len++] = c;
     }
-    /* a character that was cut in two, and spaces */
-    while (len > 0 && *message && ((unsigned char)out[len - 1] & 0xC0) == 0x80)
-        len--;
-    if (len > 0 && *message && (unsigned char)out[len - 1] >= 0xC0)
-        len--;
+    bool cut = *message && *message != stop;
+    out[len] = '\0';
+    if (cut && strrchr(out, ' '))
+        len = (size_t)(strrchr(out, ' ') - out);
+    else
+        len = utf8_valid_prefix(text_of(out));
     while (len > 0 && (out[len - 1] == ' ' || out[len - 1] == ':'))
         len--;
-    out[len] = '\0';
+    memcpy(out + len, cut ? CUT : "", cut ? sizeof(CUT) : 1);
 }
 
 /* The connection's password, should a message have repeated it. */

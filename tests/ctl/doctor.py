@@ -176,6 +176,22 @@ def broken(tap, patient):
         "sweeper",
         "last seen: 2",
     )
+    altered(
+        "update openclaw.executor set ended_at = openclaw.now_ms(), seen_at = openclaw.now_ms()"
+        " where kind = 'sweeper'; update openclaw.executor set client = null where kind = 'sweeper'",
+        "select 1",
+        "a sweeper that was buried a moment after it was seen",
+        "sweeper",
+        "HOST_NAME",
+    )
+    altered(
+        f"revoke execute on function openclaw.now_ms() from public, {APP}",
+        f"grant execute on function openclaw.now_ms() to public, {APP}",
+        "a function that may not be called",
+        "sweeper",
+        "the role lacks a right: run gatewayctl migrate --app-role",
+        code=None,
+    )
     altered("delete from openclaw.executor", "select 1", "no sweeper ever", "sweeper", "never")
     patient.sweep()
     of_others(fails, tap, patient)

@@ -291,6 +291,8 @@ def refusals(cluster, server):
             ("OC007", "SCHEMA"),
         ):
             judge(ask.run("test_raise", state, "because"), error, f"{state}", state, "because")
+        answer = ask.run("test_raise", "53100", "several words " * 40)
+        judge(answer, "READ_ONLY", "a long message", "53100", "words…; the database's disk is full")
         migrate = "run gatewayctl migrate"
         judge(ask.run("test_missing_table"), "SCHEMA", "a missing table", "42P01", migrate)
         judge(ask.run("test_missing_schema"), "SCHEMA", "a missing schema", "42P01", migrate)

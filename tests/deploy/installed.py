@@ -69,6 +69,7 @@ EXPECTED = (
 @usr@/share/doc/openclaw-gateway/examples/openclaw-gateway.rules.yml
 @usr@/share/doc/openclaw-gateway/examples/pgbouncer.ini
 @usr@/share/doc/openclaw-gateway/examples/roles.sql
+@usr@/share/doc/openclaw-gateway/migration/0001_dbos_system_123.sql
 @usr@/share/man/man5/gateway.env.5
 @usr@/share/man/man7/openclaw-gateway.7
 @usr@/share/man/man8/gatewayctl.8

@@ -72,6 +72,14 @@ struct text message_workflow_id(struct arena *arena, const struct principal *pri
     return text_of(arena_printf(arena, "%s:%.*s", principal->id, (int)id.len, id.data));
 }
 
+struct text message_new_workflow_id(struct arena *arena, const struct principal *principal,
+                                    struct text id)
+{
+    if (looks_like_uuid(id) && !principal_may(principal, SCOPE_OPERATOR))
+        return text_of(arena_printf(arena, "%s:%.*s", principal->id, (int)id.len, id.data));
+    return message_workflow_id(arena, principal, id);
+}
+
 /* ---- what is known of a message ------------------------------------------------------------- */
 
 static struct document *parsed(struct arena *arena, struct text text)

@@ -87,6 +87,10 @@ struct document *message_result(struct arena *arena, const struct message_receip
  * taken as it is, anything else is a key of its own. */
 struct text message_workflow_id(struct arena *arena, const struct principal *principal,
                                 struct text id);
+/* The id of a workflow that it makes: its own, also where it looks like a UUID, unless it is an
+ * operator; so it learns nothing of others' ids, and takes none of them. */
+struct text message_new_workflow_id(struct arena *arena, const struct principal *principal,
+                                    struct text id);
 
 /* "agent:alice:main" and "alice" give "alice"; absent where it is neither. */
 struct text message_recipient(struct text to);

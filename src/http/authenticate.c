@@ -187,3 +187,32 @@ enum error authenticate(struct authenticator *authenticator, const struct http_r
         *ret_principal = principal;
     return error;
 }
+
+/* Not the token's own hash, by which attempt.c knows it: there it may be anybody's. */
+static struct text scraper_key(const struct http_request *request, char hash[TOKEN_HASH_SIZE])
+{
+    struct text token = bearer_token(request->authorization);
+
+    if (token.data == NULL)
+        return TEXT_NONE;
+    token_hash(text_of(arena_printf(request->arena, "metrics %.*s", (int)token.len, token.data)),
+               hash);
+    return text_of(hash);
+}
+
+void authenticate_note_scraper(const struct http_request *request)
+{
+    char hash[TOKEN_HASH_SIZE];
+    struct text key = scraper_key(request, hash);
+
+    if (key.data != NULL)
+        seen_now(key);
+}
+
+bool authenticate_known_scraper(const struct http_request *request)
+{
+    char hash[TOKEN_HASH_SIZE];
+    struct text key = scraper_key(request, hash);
+
+    return key.data != NULL && seen_lately(key);
+}

@@ -19,4 +19,9 @@ struct authenticator *authenticator_new(struct http_server *server);
 enum error authenticate(struct authenticator *authenticator, const struct http_request *request,
                         struct failure *failure, struct principal *ret_principal) MUST_CHECK;
 
+/* Who has scraped /metrics with this token in the last day, on this host, may do so while the
+ * database, which knows the tokens, is away: that is what they must be told. */
+void authenticate_note_scraper(const struct http_request *request);
+bool authenticate_known_scraper(const struct http_request *request);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/token.h"
 #include "db/statement.h"
+#include "gateway/attempt.h"
 
 #define LIFE_MAX_MS   31536000000 /* a year, as of MESSAGE_TTL_MS */
 #define OVERLAP_MS    60000       /* unless it says otherwise */
@@ -92,6 +93,7 @@ enum error handle_ws_ticket(struct http_context *context)
     document_put_int(answer, "expiresInMs", TICKET_LIFE_MS);
     document_put(answer, "expiresAt", handler_time(context, rows, 0, 0));
     put_scopes(answer, arena, names, count);
+    attempt_succeeded(text_of(ticket)); /* as good as the token it comes from */
     response_secret(context, answer);
     return db_rows_error(rows, &context->failure);
 }

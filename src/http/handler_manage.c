@@ -80,7 +80,7 @@ enum error handle_workflow_manage(struct http_context *context)
     if (manage.new_id.data && !text_is_workflow_id(manage.new_id))
         return failure_set(&context->failure, ERR_INVALID_ID, "newId is no workflow id");
     if (manage.new_id.data)
-        manage.new_id = message_workflow_id(context->arena, &context->principal, manage.new_id);
+        manage.new_id = message_new_workflow_id(context->arena, &context->principal, manage.new_id);
     if (request->method == HTTP_POST)
         manage.verb = arena_text(context->arena, request->segments[2]).data;
     if (text_is(text_of(manage.verb), "recover"))

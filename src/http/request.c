@@ -137,11 +137,6 @@ static enum error parse_path(struct http_request *request, struct text path, boo
             if (error != OK)
                 return error;
         }
-        /* A slash inside a name: no id of ours has one, and proxies disagree about what it means.
-         */
-        if (segment.len > 0 && memchr(segment.data, '/', segment.len) != NULL)
-            return failure_set(failure, ERR_INVALID_REQUEST,
-                               "the address contains an encoded slash");
         request->segments[request->segment_count++] = segment;
     }
     return OK;

@@ -12,6 +12,7 @@
 #include "http/etag.h"
 #include "http/handler.h"
 #include "http/metrics.h"
+#include "http/probe.h"
 
 #define DRAIN_BODY_MAX                                                                             \
     33554432 /* bytes of an unwanted body that are read, so that the web server                    \
@@ -221,6 +222,9 @@ static enum error check_access(struct http_context *context, const struct http_r
         return failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
     if (route->access == ACCESS_OPENAPI && context->server->options->openapi == OPENAPI_PUBLIC)
         return OK;
+    if (route->access == ACCESS_METRICS && authenticate_known_scraper(context->request) &&
+        probe_database(context->server->probe, &context->failure) == ERR_UNAVAILABLE)
+        return OK;
     error = authenticate(context->server->authenticator, context->request, &context->failure,
                          &context->principal);
     if (error != OK)
@@ -228,6 +232,8 @@ static enum error check_access(struct http_context *context, const struct http_r
     if (route->scopes != 0 && !principal_may(&context->principal, route->scopes))
         return failure_set(&context->failure, ERR_FORBIDDEN, "this needs the scope %s",
                            scopes_phrase(context->arena, route->scopes));
+    if (route->access == ACCESS_METRICS)
+        authenticate_note_scraper(context->request);
     return OK;
 }
 
@@ -257,7 +263,8 @@ static enum error take_body(struct http_context *context, const struct http_rout
 
     if (route->body == BODY_NONE ||
         (route->body == BODY_OPTIONAL && request->content_type.len == 0 &&
-         (request->content_length.len == 0 || text_is(request->content_length, "0"))))
+         request->content_length.len == 0) ||
+        (route->body == BODY_OPTIONAL && text_is(request->content_length, "0")))
         return OK;
     if (request->content_encoding.len > 0 && !text_is(request->content_encoding, "identity"))
         return failure_set(&context->failure, ERR_UNSUPPORTED_MEDIA_TYPE,

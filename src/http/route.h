@@ -15,7 +15,7 @@ typedef enum error http_handler(struct http_context *context);
 enum route_body {
     BODY_NONE,     /* what comes is read and dropped */
     BODY_JSON,     /* application/json, at most MAX_MESSAGE_SIZE */
-    BODY_OPTIONAL, /* the same, where there is a Content-Type */
+    BODY_OPTIONAL, /* the same, where there is one */
     BODY_BATCH /* application/json or application/x-ndjson, at most HTTP_BATCH_BODY_MAX; the handler
                   parses */
 };

@@ -55,7 +55,8 @@ static void serve(struct session *session, struct request *request, const char *
     }
     manage->id = message_workflow_id(request->arena, &session->principal, id);
     if (manage->new_id.data) {
-        manage->new_id = message_workflow_id(request->arena, &session->principal, manage->new_id);
+        manage->new_id =
+            message_new_workflow_id(request->arena, &session->principal, manage->new_id);
     } else {
         /* one id however often the call is made */
         char fresh[UUID_SIZE];

@@ -81,6 +81,10 @@ def over_websocket(world, http):
     tap.equal(attempt(http, address, "bad").status, 429, "both count together")
     with world.open(REMOTE_ADDR=address) as session:
         tap.ok(session.connect(world.tokens["alice"]), "who is known connects from there")
+    ticket = http.send("POST", "/ws-ticket", token=world.tokens["alice"]).json()["ticket"]
+    tap.equal(attempt(http, address, "bad").status, 429, "while others still have to wait")
+    with world.open(REMOTE_ADDR=address, QUERY_STRING=f"ticket={ticket}") as session:
+        tap.ok(session.connect(None), "so does its ticket")
     deadline = time.monotonic() + 120
     answer = attempt(http, address, carol)
     while answer.status == 429 and time.monotonic() < deadline:

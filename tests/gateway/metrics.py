@@ -339,6 +339,9 @@ def relayed(world, scrapes):
             os.unlink(os.path.join(world.runtime, "relay.sock"))
 
 
+TOKEN_REMEMBERED_S = 5  # src/http/authenticate.h
+
+
 def away(world, http, token):
     world.cluster.stop("immediate")
     deadline = time.monotonic() + 60
@@ -350,6 +353,11 @@ def away(world, http, token):
             up = openmetrics.value(families, "openclaw_database_up")
     tap.equal(up, 0, "without the database /metrics says so")
     tap.ok("openclaw_messages_accepted" not in families, "and no counter goes back to zero")
+    time.sleep(TOKEN_REMEMBERED_S + 1)
+    answer = http.get("/metrics", token=token)
+    tap.equal(answer.status, 200, "it goes on saying so to who has scraped before, when its token cannot be looked up")
+    stranger = http.get("/metrics", token="nobody-s")
+    tap.ok(stranger.status in (401, 503), "and to nobody else", (stranger.status, stranger.body))
     world.cluster.start()
 
 
@@ -367,8 +375,9 @@ def main():
             sessions(world, scrapes)
             relayed(world, scrapes)
             tap.equal(scrapes.back, [], "no counter ever went back")
-        with Responder(world.cluster, {**settings, "METRICS": "public"}) as http:
-            away(world, http, None)
+        with Responder(world.cluster, settings) as http:
+            tap.equal(http.get("/metrics", token=scrapes.token).status, 200, "a scrape while the database is there")
+            away(world, http, scrapes.token)
     return tap.done()
 
 

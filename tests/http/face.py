@@ -125,7 +125,7 @@ def cors(gateway):
 
 
 def addresses(http, token):
-    for uri in ("/workflows/%", "/workflows/%4", "/workflows/%zz", "/workflows/%00", "/workflows/a%2fb",
+    for uri in ("/workflows/%", "/workflows/%4", "/workflows/%zz", "/workflows/%00",
                 "/workflows/a%0d%0aX:%20y", "/workflows?limit=1&limit=2", "/workflows?limit=%gg",
                 "/workflows?nonsense=1", "/workflows?limit=abc", "/workflows?limit=0",
                 "/workflows?limit=501", "/workflows?cursor=x", "/workflows?status=", "nothing"):

@@ -113,6 +113,28 @@ def parts(gateway, http, alice):
     tap.equal(code_of(http.get("/workflows?attribute=team", token=alice)), (400, "INVALID_REQUEST"), "no value")
 
 
+def slashes(http, root):
+    """A key may have one, and what it names is found again."""
+    headers = {"Idempotency-Key": "orders/2026/1", "Prefer": "respond-async"}
+    answer = http.post("/messages", {"to": "bob", "content": 1}, headers, token=root)
+    there = answer.headers["location"]
+    tap.ok("%2F2026%2F1" in there, "a key with a slash", there)
+    answer = http.get(there, token=root)
+    tap.equal((answer.status, answer.json()["workflowUuid"]), (200, "root:orders/2026/1"), "its Location leads there")
+    tap.equal(http.send("POST", f"{there}/cancel", token=root).status, 200, "and what is below it, too")
+    tap.equal(http.get("/workflows/root:orders/2026/1", token=root).status, 404, "without being encoded it is another address")
+
+
+def forks_are_ones_own(gateway, http, root):
+    """Who names what it makes learns nothing of other people's ids."""
+    program = gateway.principal("wprog", "program", "'{send,workflows:read,workflows:write}'")
+    own = http.post("/messages", {"to": "bob", "content": 1}, token=program).json()["workflowUuid"]
+    foreign = http.post("/workflows/delayedGreeting", {"input": {"to": "bob", "name": "B", "delayMs": 60000}}, token=root)
+    for there in (foreign.json()["workflowUuid"], "00000000-42a3-72b0-ae7f-7614519fa087"):
+        answer = http.post(f"/workflows/{own}/fork", {"newId": there}, token=program)
+        tap.equal((answer.status, answer.json().get("workflowUuid")), (200, f"wprog:{there}"), "what it makes is its own")
+
+
 def managing(http, root):
     body = {"input": {"to": "bob", "name": "Bob", "delayMs": 60000}}
     http.post("/workflows/delayedGreeting", body, {"Idempotency-Key": "f1"}, token=root)
@@ -132,6 +154,10 @@ def managing(http, root):
     http.post("/workflows/root:f3/cancel", {"children": True}, token=root)
     answer = http.post("/workflows/root:f2/rewind", {"startStep": 1, "queue": "openclaw"}, token=root)
     tap.equal(code_of(answer), (400, "INVALID_REQUEST"), "a rewind told by a body, of one that has not ended")
+    for length in ("0", None):
+        answer = http.send("POST", "/workflows/root:f2/cancel", token=root, variables={
+            "CONTENT_LENGTH": length, "CONTENT_TYPE": "application/x-www-form-urlencoded" if length else None})  # fmt: skip
+        tap.equal(answer.status, 200, f"a body of nothing is none, whatever it says it is: {length}")
     answer = http.send("POST", "/workflows/root:f1/recover", token=root)
     tap.equal((answer.status, answer.json()["status"]), (200, "ENQUEUED"), "recovered")
     for name in ("f1", "f2"):
@@ -272,6 +298,8 @@ def main():
             reading(gateway, http, alice, bob, root)
             foreign(gateway, http, root)
             parts(gateway, http, alice)
+            slashes(http, root)
+            forks_are_ones_own(gateway, http, root)
             managing(http, root)
             by_their_ids(gateway, http, alice, root)
             listing(gateway, http, alice, root)

@@ -229,17 +229,22 @@ def check_full(tap, abuse, alice, bob):
 
 
 def check_no_room(tap, abuse, alice, bob):
-    """Above max_client_conn PgBouncer refuses, without an SQLSTATE."""
+    """Above max_client_conn PgBouncer refuses, without an SQLSTATE. The relay, which has its connections, would not
+    notice."""
     how = "PgBouncer takes nobody in"
     setting = [
         row["value"] for row in abuse.stack.admin("show config") if row["key"] == "max_client_conn"
     ]
+    for service in ("keeper", "relay"):
+        abuse.stack.stop_service(service)
     abuse.stack.admin("set max_client_conn = 1")
     try:
         check_newcomer(tap, abuse, how)
         tap.ok(alice.call("ping") and bob.call("ping"), f"{how}: the sockets are open")
     finally:
         abuse.stack.admin(f"set max_client_conn = {setting[0]}")
+        for service in ("relay", "keeper"):
+            abuse.stack.start_service(service)
     check_resumed(tap, alice, bob, how, "no-room")
 
 

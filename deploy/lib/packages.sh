@@ -2,8 +2,8 @@
 # Debian packages: only what is missing is installed, and no service of theirs is started.
 
 PACKAGES_BUILD=(gcc libc6-dev make autoconf automake pkg-config gawk libpq-dev libfcgi-dev libjson-c-dev nettle-dev)
-PACKAGES_RUN=(postgresql pgbouncer websocketd curl python3 python3-websocket util-linux)
-PACKAGES_TEST=(libcmocka-dev libfcgi-bin python3-psycopg2 python3-jsonschema git mandoc procps jq chromium
+PACKAGES_RUN=(postgresql pgbouncer websocketd curl jq python3 python3-websocket util-linux)
+PACKAGES_TEST=(libcmocka-dev libfcgi-bin python3-psycopg2 python3-jsonschema git mandoc procps chromium
     lighttpd lighttpd-mod-openssl apache2-bin nginx-light openssl debhelper lintian)
 
 POLICY=/usr/sbin/policy-rc.d

@@ -153,12 +153,19 @@ void log_write(enum log_level level, const char *event, const struct log_field *
         atomic_fetch_add(&log_dropped, dropped + 1);
 }
 
-void log_failure(const char *event, const struct failure *failure)
+void log_failure_of(const char *event, const struct failure *failure, struct text request,
+                    struct text trace)
 {
     enum error error = failure->error;
 
     log_event(error_retry(error) == RETRY_NEVER ? LOG_ERROR : LOG_WARN, event,
               LOG_STR("code", error_code(error)), LOG_STR("error", error_phrase(error)),
               LOG_STR("detail", failure->detail),
-              LOG_STR("sqlstate", failure->sqlstate[0] != '\0' ? failure->sqlstate : NULL));
+              LOG_STR("sqlstate", failure->sqlstate[0] != '\0' ? failure->sqlstate : NULL),
+              LOG_TEXT("request", request), LOG_TEXT("trace", trace));
+}
+
+void log_failure(const char *event, const struct failure *failure)
+{
+    log_failure_of(event, failure, TEXT_NONE, TEXT_NONE);
 }

@@ -44,5 +44,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
                          sizeof(struct log_field)))
 /* The failure's code, phrase, detail and SQLSTATE, at WARN where retrying helps, else ERROR. */
 void log_failure(const char *event, const struct failure *failure);
+/* The same, of a request: its id and its trace's, absent where there is none. */
+void log_failure_of(const char *event, const struct failure *failure, struct text request,
+                    struct text trace);
 
 #endif

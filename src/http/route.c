@@ -340,7 +340,8 @@ static void log_request(const struct http_context *context, const struct http_ro
               LOG_INT("bytes", request->body.len),
               LOG_STR("code", error != OK ? error_code(error) : NULL));
     if (error != OK && status >= 500)
-        log_failure("http.failure", &context->failure);
+        log_failure_of("http.failure", &context->failure, request->id,
+                       text_trace_id(request->traceparent));
 }
 
 void route_answer(struct http_context *context, enum error parsed, http_body_function *read_body,

@@ -468,7 +468,10 @@ def main():
             blocked(gateway, http, alice)
             group_commit(gateway, http, [alice, carol])
             tracing(gateway, http, alice, carol)
-            tap.equal(http.events("http.failure")[2:], [], "but for those two nothing was our own failure")
+            failed = http.events("http.failure")
+            tap.equal(failed[2:], [], "but for those two nothing was our own failure")
+            asked = {e["request"] for e in http.events("http.request")}
+            tap.ok(all(e.get("request") in asked for e in failed), "which are told with their request", failed)
             tap.equal(http.stop(), 0, "the end is in order")
     return tap.done()
 

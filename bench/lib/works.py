@@ -180,7 +180,7 @@ def server_connections(setting, busy, seconds):
     load = subprocess.Popen(command + ["--seconds", str(seconds), "--tokens", tokens], stdout=subprocess.PIPE, text=True)
     most = 0
     while load.poll() is None:
-        sql = "select count(*) from pg_stat_activity where datname = 'openclaw' and pid <> pg_backend_pid()"
+        sql = "select count(*) from pg_stat_activity where datname = 'openclaw' and backend_type = 'client backend' and pid <> pg_backend_pid()"
         most = max(most, int(setting.stack.value(sql)))
         time.sleep(0.1)
     return {"server_connections": most, "busy_per_second": json.loads(load.stdout.read())["per_second"]}

@@ -11,13 +11,14 @@ set jit = off
 set plan_cache_mode = force_generic_plan
 as $$
 declare
+  v_now constant bigint := openclaw.now_ms();
   v_woken bigint;
 begin
   with due as (
     select s.workflow_uuid
     from dbos_system.workflow_status s
     where s.status = 'DELAYED'
-      and s.delay_until_epoch_ms <= openclaw.now_ms()
+      and s.delay_until_epoch_ms <= v_now
       and (s.application_name = p_app or s.application_name is null)
       and s.name <> 'agent'
     order by s.delay_until_epoch_ms
@@ -28,7 +29,7 @@ begin
   set status = 'ENQUEUED',
     queue_name = openclaw.wake_queue(s.queue_name, s.queue_partition_key, s.started_at_epoch_ms),
     deduplication_id = case when s.is_debounced then null else s.deduplication_id end,
-    updated_at = openclaw.now_ms()
+    updated_at = v_now
   from due d
   where s.workflow_uuid = d.workflow_uuid;
   get diagnostics v_woken = row_count;
@@ -93,6 +94,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
+  v_now constant bigint := openclaw.now_ms();
   v_seq bigint[];
   v_delivery text[];
   v_gone text[];
@@ -115,7 +117,7 @@ begin
     select i.inbox_seq, i.delivery_id
     from openclaw.inbox i
     where i.state = 'leased'
-      and i.due_at <= openclaw.now_ms()
+      and i.due_at <= v_now
     limit p_limit
   ) l;
   if v_seq is null and v_agents is null then
@@ -163,6 +165,7 @@ language plpgsql
 set search_path = pg_catalog
 as $$
 declare
+  v_now constant bigint := openclaw.now_ms();
   v_seq bigint[];
   v_expired bigint := 0;
 begin
@@ -172,8 +175,8 @@ begin
     select i.inbox_seq
     from openclaw.inbox i
     where i.workflow_uuid is null
-      and (i.state = 'ready' or i.state = 'leased' and i.due_at <= openclaw.now_ms())
-      and i.expires_at <= openclaw.now_ms()
+      and (i.state = 'ready' or i.state = 'leased' and i.due_at <= v_now)
+      and i.expires_at <= v_now
     order by i.expires_at
     limit p_limit
   ) l;

@@ -190,22 +190,6 @@ static void join_moved(struct buffer *literal, const char *value, size_t base)
     }
 }
 
-static void append_quoted(struct buffer *literal, const char *value)
-{
-    separate(literal);
-    if (value == NULL) {
-        buffer_append_string(literal, "NULL");
-        return;
-    }
-    buffer_append_byte(literal, '"');
-    for (const char *at = value; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\')
-            buffer_append_byte(literal, '\\');
-        buffer_append_byte(literal, *at);
-    }
-    buffer_append_byte(literal, '"');
-}
-
 static bool all_null(const struct merge *merge, unsigned parameter)
 {
     for (size_t i = 0; i < merge->count; i++)
@@ -217,22 +201,12 @@ static bool all_null(const struct merge *merge, unsigned parameter)
 static void append_member(struct buffer *literal, char sign, const struct member *member,
                           const char *value)
 {
-    switch (sign) {
-    case '+':
-        join(literal, value);
-        break;
-    case '#':
+    if (sign == '#')
         join_moved(literal, value, member->base);
-        break;
-    case '?':
-        if (value != NULL)
-            join(literal, value);
-        else
-            join_nulls(literal, member->elements);
-        break;
-    default: /* '*' */
-        append_quoted(literal, value);
-    }
+    else if (value != NULL)
+        join(literal, value);
+    else
+        join_nulls(literal, member->elements);
 }
 
 static void release_buffer(void *buffer)
@@ -240,30 +214,45 @@ static void release_buffer(void *buffer)
     buffer_release(buffer);
 }
 
-static const char *merged_value(const struct merge *merge, unsigned parameter)
+static const char *joined(const struct merge *merge, unsigned parameter)
 {
-    char sign = merge->info->merge_signs[parameter];
-    struct buffer *literal;
+    struct buffer *literal = arena_alloc(merge->arena, sizeof *literal);
 
-    if (sign == '=')
-        return merge->members[0].call->values[parameter];
-    if (sign == '?' && all_null(merge, parameter))
-        return NULL;
-    literal = arena_alloc(merge->arena, sizeof *literal);
     buffer_init(literal, SIZE_MAX);
     arena_defer(merge->arena, release_buffer, literal);
     buffer_append_byte(literal, '{');
     for (size_t i = 0; i < merge->count; i++)
-        append_member(literal, sign, &merge->members[i], merge->members[i].call->values[parameter]);
+        append_member(literal, merge->info->merge_signs[parameter], &merge->members[i],
+                      merge->members[i].call->values[parameter]);
     buffer_append_byte(literal, '}');
     return literal->data;
+}
+
+/* An array of what each call has; a number is as good as its text. */
+static void add_each(const struct merge *merge, unsigned parameter, struct db_call *call)
+{
+    struct text *values = arena_array(merge->arena, merge->count, sizeof *values);
+
+    for (size_t i = 0; i < merge->count; i++)
+        values[i] = text_of(merge->members[i].call->values[parameter]);
+    db_add_texts(call, values, merge->count);
 }
 
 void merge_call(const struct merge *merge, struct db_call *ret_call)
 {
     db_call_init(ret_call, merge->arena, merge->info->merge_into);
-    for (unsigned i = 0; i < merge->info->param_count; i++)
-        ret_call->values[ret_call->count++] = merged_value(merge, i);
+    for (unsigned i = 0; i < merge->info->param_count; i++) {
+        char sign = merge->info->merge_signs[i];
+
+        if (sign == '*')
+            add_each(merge, i, ret_call);
+        else if (sign == '=')
+            ret_call->values[ret_call->count++] = merge->members[0].call->values[i];
+        else if (sign == '?' && all_null(merge, i))
+            db_add_null(ret_call);
+        else
+            ret_call->values[ret_call->count++] = joined(merge, i);
+    }
 }
 
 /* ---- the rows

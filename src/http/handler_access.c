@@ -253,6 +253,33 @@ enum error handle_token_rotate(struct http_context *context)
     return db_rows_error(rows, &context->failure);
 }
 
+/* A token that may do less than its principal ends none that may do more: whoever found the least
+ * one could lock the principal out. */
+static enum error must_not_be_wider(struct http_context *context, struct text credential)
+{
+    struct db_rows *rows;
+    struct db_call call;
+    enum error error;
+
+    if (is_operator(context) || text_is(credential, context->principal.credential_id))
+        return OK;
+    db_call_init(&call, context->arena, STATEMENT_CREDENTIAL_LIST);
+    db_add_string(&call, context->principal.id);
+    error = handler_run(context, &call, &rows);
+    for (size_t row = 0; error == OK && row < db_rows_count(rows); row++) {
+        unsigned scopes = 0;
+        size_t count;
+        struct text *names = db_texts(rows, row, 4, &count);
+
+        for (size_t i = 0; i < count; i++)
+            scopes |= scope_from_name(names[i]);
+        if (text_equal(db_text(rows, row, 0), credential) && (scopes & ~context->principal.scopes))
+            return failure_set(&context->failure, ERR_FORBIDDEN,
+                               "this token may do less than that one, and cannot end it");
+    }
+    return error == OK ? db_rows_error(rows, &context->failure) : error;
+}
+
 enum error handle_token_revoke(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
@@ -262,6 +289,8 @@ enum error handle_token_revoke(struct http_context *context)
 
     if (context->params[0].len > CREDENTIAL_MAX)
         return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such token");
+    if ((error = must_not_be_wider(context, context->params[0])) != OK)
+        return error;
     db_call_init(&call, context->arena, STATEMENT_CREDENTIAL_END);
     db_add_string(&call, context->principal.id);
     db_add_string(&call, is_operator(context) ? NULL : context->principal.id);

@@ -5,8 +5,10 @@
 #include "gateway/start.h"
 #include "http/handler.h"
 
+#include "base/token.h"
 #include "db/statement.h"
 #include "workflow/registry.h"
+#include "workflow/workflows.h"
 
 #define CHAT_LIMIT_S 60
 #define LIST_DEFAULT 50
@@ -15,6 +17,17 @@
 static enum error no_such(struct http_context *context)
 {
     return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such conversation");
+}
+
+/* The key itself, or where it is too long its digest: the same again for the same key. */
+static struct text conversation_of_key(struct arena *arena, struct text key)
+{
+    char hash[TOKEN_HASH_SIZE];
+
+    if (key.len <= CHAT_CONVERSATION_MAX)
+        return key;
+    token_hash(key, hash);
+    return arena_text(arena, text_of(hash));
 }
 
 enum error handle_chat(struct http_context *context)
@@ -33,7 +46,8 @@ enum error handle_chat(struct http_context *context)
         return error;
     start.id = start_workflow_id(context->arena, context->principal.id, key);
     if (document_get(context->body, "conversationId") == NULL)
-        document_put_text(context->body, "conversationId", key.data != NULL ? key : start.id);
+        document_put_text(context->body, "conversationId",
+                          key.data == NULL ? start.id : conversation_of_key(context->arena, key));
     error = handler_run_workflow(context, &start, CHAT_LIMIT_S, &state);
     if (error != OK)
         return error;

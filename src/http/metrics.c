@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/shared.h"
 #include "db/statement.h"
-#include "http/probe.h"
 #include "workflow/registry.h"
 
 #define LABELS_MAX 2
@@ -513,9 +512,7 @@ static struct db_rows *ask(struct metrics *metrics)
     metrics->rows = NULL;
     db_call_init(&call, metrics->arena, STATEMENT_METRICS);
     db_add_int(&call, METRICS_AGENTS_MAX);
-    /* the probe gives up sooner than a scrape does */
-    if (probe_database(metrics->server->probe, &failure) != OK ||
-        http_database_run(metrics->server, &call, &failure, &metrics->rows) != OK)
+    if (http_database_run(metrics->server, &call, &failure, &metrics->rows) != OK)
         metrics->rows = NULL;
     metrics->until_ms = clock_ms() + METRICS_CACHE_MS;
     return metrics->rows;

@@ -19,7 +19,6 @@
 #include "workflow/workflows.h"
 
 #define CHAT_NAME_MAX          256 /* bytes of workspaceId and userId */
-#define CHAT_CONVERSATION_MAX  128
 #define CHAT_HISTORY_MAX       100 /* messages */
 #define CHAT_HISTORY_MAX_BYTES 49152
 

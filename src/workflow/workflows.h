@@ -7,6 +7,8 @@
 
 #include "durable/workflow.h"
 
+#define CHAT_CONVERSATION_MAX 128 /* bytes of a conversation's id */
+
 #define WORKFLOW(name, function, summary, startable) enum error function(struct workflow *workflow);
 #include "workflow/registry.def"
 #undef WORKFLOW

@@ -94,6 +94,10 @@ def narrow(world, http):
         http.get("/agents/alice/inbox", token=token).json()["code"], "FORBIDDEN",
         "a token may do less than its principal",
     )
+    other = http.post("/tokens/rotate", {"overlapMs": 60_000}, token=world.token("alice")).json()
+    answer = http.send("DELETE", f"/tokens/{other['credentialId']}", token=token)
+    tap.equal((answer.status, answer.json()["code"]), (403, "FORBIDDEN"), "and ends none that may do more")
+    tap.equal(http.get("/agents/alice/inbox", token=other["token"]).status, 200, "which goes on")
     with world.open() as session:
         tap.equal(session.connect(token)["auth"]["scopes"], ["send"], "also over WebSocket")
     answer = http.post("/tokens/rotate", {"scopes": ["send", "inbox"]}, token=token)

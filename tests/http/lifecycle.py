@@ -355,6 +355,14 @@ def chatting(gateway, http, alice, root, dora):
     tap.equal((answer.status, "location" in answer.headers), (202, True), "a question that is not waited for")
 
 
+def long_key(http, alice, dora):
+    with Worker(http, "dora", dora, lambda message: {"response": "yes"}):
+        body = {"agentId": "dora", "message": "hello"}
+        answer = http.post("/chat", body, {"Idempotency-Key": "k" * 200}, token=alice).json()
+        tap.ok(answer.get("success") and len(answer["conversationId"]) <= 128,
+               "a key that is too long for a conversation's id is none's fault", answer)  # fmt: skip
+
+
 def main():
     skip_without("initdb", "psql")
     with Gateway() as gateway:
@@ -371,6 +379,7 @@ def main():
                 progress(http, root)
                 pausing(gateway, http, root, alice, dora)
                 chatting(gateway, http, alice, root, dora)
+                long_key(http, alice, dora)
             finally:
                 sweeper.terminate()
                 sweeper.wait()

@@ -23,6 +23,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 
 import judge
 import openmetrics
@@ -241,8 +242,8 @@ def main():
             run_whole(tap, stack, given, whole, tokens)
             for number, broken in enumerate([] if given.no_broken else BROKEN):
                 run_broken(tap, stack, given, os.path.join(directory, str(number)), tokens, broken)
-        except Exception as error:
-            tap.ok(False, "the run comes to its end", repr(error))
+        except Exception:
+            tap.ok(False, "the run comes to its end", traceback.format_exc())
         if tap.failed:
             for service in ("http", "session", "sweeper", "websocketd"):
                 diagnose(f"--- {service}\n{stack.log(service)[-1500:]}")

@@ -46,6 +46,9 @@ class RelayFault:
         return attempt()
 
     def hit(self, process):
+        # its socket is closed, and a session ended, before it is a process no more
+        if len(self.relay.points()) >= self.number:
+            self.relay.wait()
         return self.relay.popen.poll() == -signal.SIGKILL
 
     def where(self, process):

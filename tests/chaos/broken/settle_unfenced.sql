@@ -8,7 +8,7 @@ declare
 begin
   foreach v_change slice 1 in array array[
     ['message_settle', 'else i.state = ''leased'' and i.delivery_id = g.delivery', 'else i.state in (''ready'', ''leased'')'],
-    ['inbox_ack', E'and i.delivery_id = g.delivery\n    and i.state = ''leased''', 'and i.state in (''ready'', ''leased'')']
+    ['inbox_ack', E'and i.delivery_id = g.delivery\n      and i.state = ''leased''', 'and i.state in (''ready'', ''leased'')']
   ] loop
     v_source := pg_get_functiondef(format('openclaw.%s', v_change[1])::regproc);
     if position(v_change[2] in v_source) = 0 then

@@ -177,7 +177,7 @@ def verbs_block(program):
     out, open_flags = [".Bl -tag -width Ds"], False
     for line in usage.split("\n\nThe exit status", 1)[0].split("\n")[2:]:
         verb = re.match(r"  (\S.*)$", line)
-        flag = re.match(r"        (--[a-z-]+)(?: ([A-Z]+(?:/[A-Z]+)?))? +(\S.*)$", line)
+        flag = re.match(r"        (--[a-z-]+)(?: ([A-Z]+(?:[/:][A-Z]+)?))? +(\S.*)$", line)
         if verb:
             if open_flags:
                 out.append(".El")

@@ -38,7 +38,7 @@ select
       and i.state = 'dead'
   ),
   a.inbox_limit, a.created_at, a.updated_at, a.user_id, a.session_key, a.heartbeat::text,
-  (a.configuration - 'dbos')::text
+  (a.configuration - 'dbos')::text, openclaw.agent_pause_document(a.paused)::text, a.version
 from openclaw.agent a
 join openclaw.principal p on p.principal_id = a.agent_id
 where a.agent_id = $1

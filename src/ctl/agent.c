@@ -10,7 +10,8 @@
 #include "workflow/agent_rules.h"
 #include "workflow/registry.h"
 
-#define NAME_MAX_BYTES 200
+#define NAME_MAX_BYTES   200
+#define PAUSE_REASON_MAX 1000 /* bytes, as pauseResume takes them */
 
 /* As the check constraint on openclaw.principal: the gateway's own workflow ids begin so. */
 static const char *const reserved[] = {"agent",  "provision", "heartbeat", "gateway",
@@ -42,6 +43,7 @@ struct wanted {
     size_t allowed_count;
     bool everybody;
     struct document *settings; /* further ones, as a PATCH has them */
+    int64_t version;           /* which it must have; 0: any */
 };
 
 /* Flags that are settings. An empty text clears one, as null clears one that is JSON. */
@@ -83,15 +85,6 @@ static enum error read_settings(struct ctl *ctl, struct wanted *wanted, struct f
     return agent_settings_check(wanted->settings, text_of(ctl_operand(ctl, 0)), NULL, failure);
 }
 
-static void call_settings(const struct ctl *ctl, struct db_call *call, const struct wanted *wanted)
-{
-    db_call_init(call, ctl->arena, STATEMENT_AGENT_CHANGE);
-    db_add_string(call, ctl_who(ctl->arena));
-    db_add_string(call, ctl_operand(ctl, 0));
-    db_add_text(call, document_text(ctl->arena, wanted->settings));
-    db_add_null(call); /* whatever version it has */
-}
-
 /* "*" is everybody, which is no list; "-" nobody, which is an empty one. */
 static enum error parse_allow(const char *list, struct wanted *wanted, struct failure *failure)
 {
@@ -113,6 +106,17 @@ static enum error parse_allow(const char *list, struct wanted *wanted, struct fa
     return OK;
 }
 
+/* 0: any will do. */
+static enum error read_version(const struct ctl *ctl, int64_t *ret_version, struct failure *failure)
+{
+    *ret_version = 0;
+    if (!ctl_flag(ctl, FLAG_IF_MATCH) ||
+        text_int64(text_of(ctl_flag(ctl, FLAG_IF_MATCH)), 1, INT64_MAX, ret_version) == OK)
+        return OK;
+    return failure_set(failure, ERR_INVALID_REQUEST,
+                       "--if-match is a version: a number, as gatewayctl agent show has it");
+}
+
 static enum error read_wanted(struct ctl *ctl, struct wanted *wanted, struct failure *failure)
 {
     wanted->name = ctl_flag(ctl, FLAG_NAME);
@@ -128,24 +132,40 @@ static enum error read_wanted(struct ctl *ctl, struct wanted *wanted, struct fai
                            "--dbos-queue and --no-dbos exclude each other");
     if (wanted->name && strlen(wanted->name) > NAME_MAX_BYTES)
         return failure_set(failure, ERR_TOO_LARGE, "--name: at most %d bytes", NAME_MAX_BYTES);
-    enum error error = wanted->allow ? parse_allow(wanted->allow, wanted, failure) : OK;
+    enum error error = read_version(ctl, &wanted->version, failure);
+    if (error == OK && wanted->version > 0 && (wanted->queue || wanted->unbridge))
+        error = failure_set(failure, ERR_INVALID_REQUEST,
+                            "--if-match does not go with --dbos-queue and --no-dbos");
+    if (error == OK && wanted->allow)
+        error = parse_allow(wanted->allow, wanted, failure);
     return error == OK ? read_settings(ctl, wanted, failure) : error;
 }
 
-static void call_set(const struct ctl *ctl, struct db_call *call, const char *agent,
-                     const struct wanted *wanted, const char *status)
+/* One change of all that is set: so it has one version more, and one row in the audit. */
+static struct text change_of(const struct ctl *ctl, const struct wanted *wanted)
 {
-    db_call_init(call, ctl->arena, STATEMENT_AGENT_SET);
+    struct document *change = wanted->settings;
+    struct document *names = document_array(ctl->arena);
+
+    if (wanted->name)
+        document_put_string(change, "name", wanted->name);
+    for (size_t i = 0; i < wanted->allowed_count; i++)
+        document_append(names, document_from_text(ctl->arena, wanted->allowed[i]));
+    if (wanted->allow)
+        document_put(change, "allowFrom", wanted->everybody ? document_null(ctl->arena) : names);
+    return document_text(ctl->arena, change);
+}
+
+static void call_change(const struct ctl *ctl, struct db_call *call, const struct wanted *wanted)
+{
+    db_call_init(call, ctl->arena, STATEMENT_AGENT_CHANGE);
     db_add_string(call, ctl_who(ctl->arena));
-    db_add_string(call, agent);
-    db_add_bool(call, wanted->name != NULL);
-    db_add_string(call, wanted->name);
-    db_add_bool(call, wanted->allow != NULL);
-    if (wanted->allow && !wanted->everybody)
-        db_add_texts(call, wanted->allowed, wanted->allowed_count);
+    db_add_string(call, ctl_operand(ctl, 0));
+    db_add_text(call, change_of(ctl, wanted));
+    if (wanted->version > 0)
+        db_add_ints(call, &wanted->version, 1);
     else
-        db_add_null(call);
-    db_add_string(call, status);
+        db_add_null(call); /* whatever version it has */
 }
 
 /* An agent that is a DBOS application, or is one no more. */
@@ -166,7 +186,7 @@ enum error ctl_agent_add(struct ctl *ctl, struct failure *failure)
     const char *name = ctl_operand(ctl, 0);
     struct wanted *wanted = arena_alloc(ctl->arena, sizeof(*wanted));
     struct scopes scopes;
-    struct db_call add, set, settings, bridge, limit, *calls[5];
+    struct db_call add, settings, bridge, limit, *calls[4];
     struct token_request request = {.principal = name, .act = "agent.add", .calls = calls};
     enum error error;
 
@@ -182,12 +202,8 @@ enum error ctl_agent_add(struct ctl *ctl, struct failure *failure)
     db_add_string(&add, ctl->options.app_version);
     db_add_string(&add, ctl_who(ctl->arena));
     calls[request.call_count++] = &add;
-    if (wanted->name || wanted->allow) {
-        call_set(ctl, &set, name, wanted, NULL);
-        calls[request.call_count++] = &set;
-    }
-    if (document_count(wanted->settings) > 0) {
-        call_settings(ctl, &settings, wanted);
+    if (wanted->name || wanted->allow || document_count(wanted->settings) > 0) {
+        call_change(ctl, &settings, wanted);
         calls[request.call_count++] = &settings;
     }
     if (wanted->queue) {
@@ -206,25 +222,21 @@ enum error ctl_agent_add(struct ctl *ctl, struct failure *failure)
     return error;
 }
 
-static enum error change(struct ctl *ctl, const struct wanted *wanted, const char *status,
-                         struct failure *failure)
+static enum error change(struct ctl *ctl, const struct wanted *wanted, struct failure *failure)
 {
     const char *agent = ctl_operand(ctl, 0);
     struct db_tx *tx = db_tx_begin(ctl->db, ctl->arena);
     struct db_rows *changed = NULL, *bridged = NULL;
-    struct db_call set, settings, bridge;
+    struct document *answer = document_object(ctl->arena);
+    struct db_call set, bridge;
     struct engine engine;
     size_t count;
     enum error error;
 
     if ((error = ctl_principal_must_exist(ctl, agent, failure)) != OK)
         return error;
-    call_set(ctl, &set, agent, wanted, status);
+    call_change(ctl, &set, wanted);
     db_tx_call(tx, &set, &changed);
-    if (document_count(wanted->settings) > 0) {
-        call_settings(ctl, &settings, wanted);
-        db_tx_call(tx, &settings, NULL);
-    }
     if (wanted->queue || wanted->unbridge) {
         call_bridge(ctl, &bridge, agent);
         db_tx_call(tx, &bridge, &bridged);
@@ -234,10 +246,13 @@ static enum error change(struct ctl *ctl, const struct wanted *wanted, const cha
         return failure_set(failure, ERR_NOT_FOUND, "%.80s is no agent", agent);
     if (error != OK)
         return error;
-    struct text *bells = db_texts(changed, 0, 1, &count);
+    struct text *bells = db_texts(changed, 0, 3, &count);
     engine_init(&engine, &ctl->options, workflow_definitions, EXECUTOR_CTL);
     engine_ring(&engine, bells, count);
-    ctl_print_object(ctl, document_put_string(document_object(ctl->arena), "changed", agent));
+    document_put_string(answer, "changed", agent);
+    if (!wanted->queue && !wanted->unbridge)
+        document_put_int(answer, "version", db_int(changed, 0, 1));
+    ctl_print_object(ctl, answer);
     return OK;
 }
 
@@ -254,17 +269,34 @@ enum error ctl_agent_set(struct ctl *ctl, struct failure *failure)
             failure, ERR_INVALID_REQUEST,
             "nothing to set; give --name, --allow, --persona or another setting, --dbos-queue with "
             "--dbos-workflow, or --no-dbos");
-    return change(ctl, wanted, NULL, failure);
+    return change(ctl, wanted, failure);
+}
+
+static struct wanted *status_change(const struct ctl *ctl, const char *status)
+{
+    struct wanted *wanted = arena_alloc(ctl->arena, sizeof(*wanted));
+
+    wanted->settings = document_object(ctl->arena);
+    document_put_string(wanted->settings, "status", status);
+    return wanted;
 }
 
 enum error ctl_agent_pause(struct ctl *ctl, struct failure *failure)
 {
-    return change(ctl, arena_alloc(ctl->arena, sizeof(struct wanted)), "paused", failure);
+    struct wanted *wanted = status_change(ctl, "paused");
+    const char *reason = ctl_flag(ctl, FLAG_REASON);
+
+    if (reason && strlen(reason) > PAUSE_REASON_MAX)
+        return failure_set(failure, ERR_TOO_LARGE, "--reason has at most %d bytes",
+                           PAUSE_REASON_MAX);
+    if (reason)
+        document_put_string(wanted->settings, "reason", reason);
+    return change(ctl, wanted, failure);
 }
 
 enum error ctl_agent_resume(struct ctl *ctl, struct failure *failure)
 {
-    return change(ctl, arena_alloc(ctl->arena, sizeof(struct wanted)), "active", failure);
+    return change(ctl, status_change(ctl, "active"), failure);
 }
 
 enum error ctl_agent_remove(struct ctl *ctl, struct failure *failure)
@@ -273,15 +305,22 @@ enum error ctl_agent_remove(struct ctl *ctl, struct failure *failure)
     struct engine engine;
     struct db_call call;
     struct db_rows *rows;
+    int64_t version;
     size_t count;
+    enum error error = read_version(ctl, &version, failure);
 
+    if (error != OK)
+        return error;
     db_call_init(&call, ctl->arena, STATEMENT_AGENT_DELETE);
     db_add_string(&call, ctl_who(ctl->arena));
     db_add_string(&call, ctl->options.app_name);
     db_add_bool(&call, ctl->options.legacy_payloads);
     db_add_string(&call, agent);
-    db_add_null(&call); /* whatever version it has */
-    enum error error = db_run(ctl->db, &call, failure, &rows);
+    if (version > 0)
+        db_add_ints(&call, &version, 1);
+    else
+        db_add_null(&call);
+    error = db_run(ctl->db, &call, failure, &rows);
     if (error != OK)
         return error;
     if (db_rows_count(rows) == 0)
@@ -322,7 +361,8 @@ enum error ctl_agent_show(struct ctl *ctl, struct failure *failure)
         {"dead", NULL, FIELD_INT},          {"inboxLimit", NULL, FIELD_INT},
         {"createdAt", NULL, FIELD_TIME},    {"updatedAt", NULL, FIELD_TIME},
         {"userId", NULL, FIELD_TEXT},       {"sessionKey", NULL, FIELD_TEXT},
-        {"heartbeat", NULL, FIELD_JSON},    {"configuration", NULL, FIELD_JSON}};
+        {"heartbeat", NULL, FIELD_JSON},    {"configuration", NULL, FIELD_JSON},
+        {"paused", NULL, FIELD_JSON},       {"version", NULL, FIELD_INT}};
     struct document *agent;
     struct db_call call;
     struct db_rows *rows;

@@ -24,9 +24,13 @@ enum flag {
     FLAG_OVERLAP,
     FLAG_STATE,
     FLAG_WORKFLOW,
+    FLAG_ATTRIBUTE,
     FLAG_PRINCIPAL,
+    FLAG_ACT,
     FLAG_SINCE,
+    FLAG_UNTIL,
     FLAG_LIMIT,
+    FLAG_CURSOR,
     FLAG_INBOX,
     FLAG_ALLOW,
     FLAG_STEP,
@@ -44,6 +48,7 @@ enum flag {
     FLAG_FROM,
     FLAG_KEY,
     FLAG_AS_JSON,
+    FLAG_METADATA,
     FLAG_DELAY,
     FLAG_TTL,
     FLAG_PRIORITY,
@@ -53,19 +58,24 @@ enum flag {
     FLAG_ALL,
     FLAG_TOKEN,
     FLAG_CONVERSATION,
+    FLAG_HISTORY,
+    FLAG_WORKSPACE,
     FLAG_PERSONA,
     FLAG_MODEL,
     FLAG_USER_ID,
     FLAG_SESSION_KEY,
     FLAG_INBOX_LIMIT,
     FLAG_HEARTBEAT,
+    FLAG_CHECKLIST,
     FLAG_CONFIGURATION,
+    FLAG_IF_MATCH,
     FLAG_LEASE,
     FLAG_RESULT,
     FLAG_DEAD,
     FLAG__MAX
 };
 #define TAKES(flag) (UINT64_C(1) << (flag))
+_Static_assert(FLAG__MAX <= 64, "a verb's flags are the bits of one word");
 
 struct flag_row {
     const char *name;  /* "--limit" */

@@ -93,6 +93,8 @@ enum error ctl_workflow_list(struct ctl *ctl, struct failure *failure) MUST_CHEC
 enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_steps(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_events(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_workflow_recover(struct ctl *ctl, struct failure *failure) MUST_CHECK;
+enum error ctl_metrics(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_cancel(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_resume(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 enum error ctl_workflow_fork(struct ctl *ctl, struct failure *failure) MUST_CHECK;
@@ -132,6 +134,9 @@ enum error ctl_read_text(struct ctl *ctl, const char *operand, struct text *ret_
 /* The same as a JSON value. */
 enum error ctl_read_json(struct ctl *ctl, const char *operand, struct document **ret_value,
                          struct failure *failure) MUST_CHECK;
+/* A flag that is a JSON object. */
+enum error ctl_read_object(struct ctl *ctl, enum flag flag, struct document **ret_object,
+                           struct failure *failure) MUST_CHECK;
 
 /* ---- token.c ------------------------------------------------------------------------------------
  */
@@ -167,6 +172,8 @@ enum error ctl_principal_must_exist(struct ctl *ctl, const char *name,
 /* ---- output.c ---------------------------------------------------------------------------------
  */
 
+#define TABLE_COLUMNS_MAX 16
+
 struct column {
     const char *key; /* of the rows' objects */
     const char *heading;
@@ -188,17 +195,20 @@ enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char 
 enum error ctl_print_found(struct ctl *ctl, struct db_rows *rows, const char *name,
                            const struct field *fields, unsigned count,
                            struct failure *failure) MUST_CHECK;
+/* Those of the fields that have a heading; TABLE_COLUMNS_MAX at most. */
+unsigned ctl_columns(const struct field *fields, unsigned count, struct column *ret_columns);
 #define FIELD_COUNT(fields) ((unsigned)(sizeof(fields) / sizeof((fields)[0])))
 /* One row of a table whose widths are not known before: for what goes on and on. With --json one
  * object a line. */
 void ctl_print_line(const struct ctl *ctl, struct document *object, const struct column *columns,
                     const unsigned *widths, unsigned column_count);
 
-/* --limit: 1 to 1000, 50 where it is not given. */
-enum error ctl_limit(const struct ctl *ctl, int64_t *ret_limit, struct failure *failure) MUST_CHECK;
 /* A flag that is a time: its milliseconds, or `otherwise` where it is not given. */
 enum error ctl_duration(const struct ctl *ctl, enum flag flag, int64_t otherwise, int64_t *ret_ms,
                         struct failure *failure) MUST_CHECK;
+/* The moment that lies so long back, in ms since 1970, or DB_INT_NULL. */
+enum error ctl_ago(const struct ctl *ctl, enum flag flag, int64_t *ret_at,
+                   struct failure *failure) MUST_CHECK;
 /* A flag, or NULL, as a parameter; a flag that is an agent's or a principal's name. */
 enum error ctl_add_name(const struct ctl *ctl, struct db_call *call, enum flag flag,
                         struct failure *failure) MUST_CHECK;
@@ -213,18 +223,50 @@ static inline void ctl_add_int(struct db_call *call, int64_t value)
 /* A value as a client stored it: JSON where it is that, else its text; NULL where there is none. */
 struct document *ctl_value(const struct ctl *ctl, struct text text);
 
-#define TABLE_COLUMNS_MAX 16
 /* What a table may have; nothing where stdout is no terminal. COLUMNS and LINES go before what the
  * terminal says. */
 struct screen ctl_screen(bool watching);
-/* Prints {"<name>": rows} as JSON, or the rows' `columns` as a table, without headings, and never cut, where
- * the first is empty. */
+/* Prints {"<name>": rows} as JSON, or the rows' `columns` as a table, without headings, and never
+ * cut, where the first is empty. */
 void ctl_print_rows(const struct ctl *ctl, const char *name, struct document *rows,
                     const struct column *columns, unsigned column_count);
 /* Prints an object as JSON, or one line "key: value" for each member. */
 void ctl_print_object(const struct ctl *ctl, struct document *object);
 /* RFC 3339 in UTC, or NULL where the column is null. */
 struct document *ctl_time(const struct ctl *ctl, struct db_rows *rows, size_t row, unsigned column);
+
+/* What a person reads of a value: - for nothing, and nothing that steers the terminal. */
+struct text ctl_cell(const struct ctl *ctl, const struct document *value);
+
+/* ---- page.c -------------------------------------------------------------------------------------
+ */
+
+/* A part of a list whose rows are in the order of a number, and perhaps of an id behind it. */
+struct page {
+    unsigned number_column, id_column; /* of the rows; the second only where by_id */
+    bool by_id;
+    int64_t limit;  /* rows of it; 0 before ctl_page(): 50 */
+    int64_t number; /* of the last row of the page before; DB_INT_NULL: this is the first one */
+    struct text id;
+};
+/* Reads --limit, 1 to 1000, and --cursor. */
+enum error ctl_page(const struct ctl *ctl, struct page *page, struct failure *failure) MUST_CHECK;
+/* Adds the number, the id where there is one, and one row more than the page has: that tells
+ * whether there is another one. */
+void ctl_add_page(const struct page *page, struct db_call *call);
+struct document *ctl_cursor(const struct ctl *ctl, const struct page *page, int64_t number,
+                            struct text id);
+/* ctl_print_rows() with nextCursor, which is null where `cursor` is NULL: there is no more. Of a
+ * table it is said on the standard error. */
+void ctl_print_page(const struct ctl *ctl, const char *name, struct document *list,
+                    struct document *cursor, const struct column *columns, unsigned column_count);
+/* ctl_print_found() and ctl_run_rows() of a page. */
+enum error ctl_print_found_page(struct ctl *ctl, struct db_rows *rows, const struct page *page,
+                                const char *name, const struct field *fields, unsigned count,
+                                struct failure *failure) MUST_CHECK;
+enum error ctl_run_page(struct ctl *ctl, const struct db_call *call, const struct page *page,
+                        const char *name, const struct field *fields, unsigned count,
+                        struct failure *failure) MUST_CHECK;
 
 /* Operand `index`. */
 static inline const char *ctl_operand(const struct ctl *ctl, unsigned index)

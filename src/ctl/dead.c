@@ -49,7 +49,7 @@ enum error ctl_dead_list(struct ctl *ctl, struct failure *failure)
     struct text inbox = text_of(ctl_flag(ctl, FLAG_INBOX));
     struct document *list = document_array(ctl->arena);
     struct dead_letter *letters;
-    int64_t limit;
+    struct page page = {.limit = 0};
     struct db_rows *rows;
     struct db_call call;
     size_t count;
@@ -57,20 +57,24 @@ enum error ctl_dead_list(struct ctl *ctl, struct failure *failure)
 
     if (ctl->arguments.operand_count > 0)
         return ctl_dead_show(ctl, failure);
-    if ((error = ctl_limit(ctl, &limit, failure)) != OK)
+    if ((error = ctl_page(ctl, &page, failure)) != OK)
         return error;
     if (inbox.data && !text_is_agent_id(inbox))
         return failure_set(failure, ERR_INVALID_ID, "--inbox is the name of an agent");
-    dead_letter_list_call(&call, ctl->arena, &self, inbox, 0, limit);
+    dead_letter_list_call(&call, ctl->arena, &self, inbox,
+                          page.number == DB_INT_NULL ? 0 : page.number, page.limit + 1);
     if ((error = db_run(ctl->db, &call, failure, &rows)) != OK ||
         (error = dead_letter_result(ctl->arena, rows, failure, &letters, &count)) != OK)
         return error;
     if (count == 0 && inbox.data && (error = ctl_agent_must_exist(ctl, inbox.data, failure)) != OK)
         return error;
-    for (size_t i = 0; i < count; i++)
+    bool more = count > (size_t)page.limit;
+    for (size_t i = 0; i < count - more; i++)
         document_append(list, document_put(dead_letter_document(ctl->arena, &letters[i]),
                                            "deadSince", time_of(ctl, letters[i].dead_at)));
-    ctl_print_rows(ctl, "deadLetters", list, columns, sizeof(columns) / sizeof(columns[0]));
+    ctl_print_page(ctl, "deadLetters", list,
+                   more ? ctl_cursor(ctl, &page, letters[count - 2].inbox_seq, TEXT_NONE) : NULL,
+                   columns, sizeof(columns) / sizeof(columns[0]));
     return OK;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * gatewayctl workflow cancel, resume, fork, restart, rewind, delete.
+ * gatewayctl workflow cancel, resume, recover, fork, restart, rewind, delete.
  */
 #include "gateway/manage.h"
 #include "base/text.h"
@@ -47,6 +47,12 @@ enum error ctl_workflow_cancel(struct ctl *ctl, struct failure *failure)
 }
 
 enum error ctl_workflow_resume(struct ctl *ctl, struct failure *failure)
+{
+    return run(ctl, "resume", failure);
+}
+
+/* The same, by the name that POST /workflows/:id/recover has: whoever held it, it goes on. */
+enum error ctl_workflow_recover(struct ctl *ctl, struct failure *failure)
 {
     return run(ctl, "resume", failure);
 }

@@ -101,6 +101,17 @@ enum error ctl_read_json(struct ctl *ctl, const char *operand, struct document *
     return error == OK ? document_parse(ctl->arena, text, &limits, failure, ret_value) : error;
 }
 
+enum error ctl_read_object(struct ctl *ctl, enum flag flag, struct document **ret_object,
+                           struct failure *failure)
+{
+    enum error error = ctl_read_json(ctl, ctl_flag(ctl, flag), ret_object, failure);
+
+    if (error == OK && document_kind(*ret_object) != DOCUMENT_OBJECT)
+        return failure_set(failure, ERR_INVALID_REQUEST, "%s is a JSON object",
+                           flag_rows[flag].name);
+    return error;
+}
+
 static enum error read_content(struct ctl *ctl, struct document **ret_content,
                                struct failure *failure)
 {
@@ -134,6 +145,9 @@ static enum error read_request(struct ctl *ctl, struct message_request *request,
     if ((error = ctl_from(ctl, &from, failure)) != OK)
         return error;
     snprintf(principal->id, sizeof(principal->id), "%s", from);
+    if (ctl_flag(ctl, FLAG_METADATA) &&
+        (error = ctl_read_object(ctl, FLAG_METADATA, &request->metadata, failure)) != OK)
+        return error;
     return read_content(ctl, &request->content, failure);
 }
 
@@ -294,27 +308,28 @@ static enum error add_states(const struct ctl *ctl, struct db_call *call, struct
 enum error ctl_message_list(struct ctl *ctl, struct failure *failure)
 {
     static const struct field fields[] = {MESSAGE_FIELDS};
-    int64_t limit, since_ms;
+    struct page page = {.number_column = 2};
     struct db_rows *rows;
     struct db_call call;
+    int64_t since_ms;
     enum error error;
 
     db_call_init(&call, ctl->arena, STATEMENT_MESSAGE_LIST);
-    if ((error = ctl_limit(ctl, &limit, failure)) != OK ||
+    if ((error = ctl_page(ctl, &page, failure)) != OK ||
         (error = ctl_duration(ctl, FLAG_SINCE, DB_INT_NULL, &since_ms, failure)) != OK ||
         (error = ctl_add_name(ctl, &call, FLAG_INBOX, failure)) != OK ||
         (error = ctl_add_name(ctl, &call, FLAG_FROM, failure)) != OK ||
         (error = add_states(ctl, &call, failure)) != OK)
         return error;
     ctl_add_int(&call, since_ms);
-    db_add_int(&call, limit);
+    ctl_add_page(&page, &call);
     if ((error = db_run(ctl->db, &call, failure, &rows)) != OK)
         return error;
     /* of an agent that was removed there still are some */
     if (db_rows_count(rows) == 0 && ctl_flag(ctl, FLAG_INBOX) &&
         (error = ctl_agent_must_exist(ctl, ctl_flag(ctl, FLAG_INBOX), failure)) != OK)
         return error;
-    return ctl_print_found(ctl, rows, "messages", fields, FIELD_COUNT(fields), failure);
+    return ctl_print_found_page(ctl, rows, &page, "messages", fields, FIELD_COUNT(fields), failure);
 }
 
 /* ---- tail ---------------------------------------------------------------------------------------

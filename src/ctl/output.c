@@ -95,21 +95,28 @@ struct document *ctl_row_document(const struct ctl *ctl, struct db_rows *rows, s
     return object;
 }
 
+unsigned ctl_columns(const struct field *fields, unsigned count, struct column *ret_columns)
+{
+    unsigned columns = 0;
+
+    for (unsigned i = 0; i < count && columns < TABLE_COLUMNS_MAX; i++)
+        if (fields[i].heading)
+            ret_columns[columns++] = (struct column){fields[i].key, fields[i].heading};
+    return columns;
+}
+
 enum error ctl_print_found(struct ctl *ctl, struct db_rows *rows, const char *name,
                            const struct field *fields, unsigned count, struct failure *failure)
 {
     struct document *list = document_array(ctl->arena);
     struct column columns[TABLE_COLUMNS_MAX];
-    unsigned column_count = 0;
+    unsigned column_count = ctl_columns(fields, count, columns);
     enum error error;
 
     for (size_t row = 0; row < db_rows_count(rows); row++)
         document_append(list, ctl_row_document(ctl, rows, row, fields, count));
     if ((error = db_rows_error(rows, failure)) != OK)
         return error;
-    for (unsigned i = 0; i < count && column_count < TABLE_COLUMNS_MAX; i++)
-        if (fields[i].heading)
-            columns[column_count++] = (struct column){fields[i].key, fields[i].heading};
     ctl_print_rows(ctl, name, list, columns, column_count);
     return OK;
 }
@@ -126,23 +133,20 @@ enum error ctl_run_rows(struct ctl *ctl, const struct db_call *call, const char 
 /* ---- what flags say ---------------------------------------------------------------------------
  */
 
-#define LIMIT_DEFAULT 50
-#define LIMIT_MAX     1000
-
-enum error ctl_limit(const struct ctl *ctl, int64_t *ret_limit, struct failure *failure)
-{
-    *ret_limit = LIMIT_DEFAULT;
-    if (!ctl_flag(ctl, FLAG_LIMIT) ||
-        text_int64(text_of(ctl_flag(ctl, FLAG_LIMIT)), 1, LIMIT_MAX, ret_limit) == OK)
-        return OK;
-    return failure_set(failure, ERR_INVALID_REQUEST, "--limit is a number from 1 to %d", LIMIT_MAX);
-}
-
 enum error ctl_duration(const struct ctl *ctl, enum flag flag, int64_t otherwise, int64_t *ret_ms,
                         struct failure *failure)
 {
     *ret_ms = otherwise;
     return ctl_flag(ctl, flag) ? duration_parse(ctl_flag(ctl, flag), ret_ms, failure) : OK;
+}
+
+enum error ctl_ago(const struct ctl *ctl, enum flag flag, int64_t *ret_at, struct failure *failure)
+{
+    int64_t ms;
+    enum error error = ctl_duration(ctl, flag, DB_INT_NULL, &ms, failure);
+
+    *ret_at = error != OK || ms == DB_INT_NULL ? DB_INT_NULL : clock_wall_ms() - ms;
+    return error;
 }
 
 enum error ctl_add_name(const struct ctl *ctl, struct db_call *call, enum flag flag,

@@ -157,6 +157,13 @@ enum error ctl_heartbeat_start(struct ctl *ctl, struct failure *failure)
     struct document *input = document_object(ctl->arena);
 
     document_put_string(input, "agentId", ctl_operand(ctl, 0));
+    if (ctl_flag(ctl, FLAG_CHECKLIST)) {
+        struct document *checklist;
+        enum error error = ctl_read_json(ctl, ctl_flag(ctl, FLAG_CHECKLIST), &checklist, failure);
+        if (error != OK)
+            return error;
+        document_put(input, "checklist", checklist);
+    }
     return run_workflow(ctl, workflow_heartbeat, input, HEARTBEAT_WAIT_MS, failure);
 }
 
@@ -166,23 +173,38 @@ enum error ctl_heartbeat_list(struct ctl *ctl, struct failure *failure)
         {"workflowUuid", "WORKFLOW", FIELD_TEXT}, {"status", "STATUS", FIELD_TEXT},
         {"response", "RESPONSE", FIELD_JSON},     {"reason", "REASON", FIELD_TEXT},
         {"startedAt", "STARTED", FIELD_TIME},     {"finishedAt", "FINISHED", FIELD_TIME}};
+    struct page page = {.number_column = 5, .id_column = 0, .by_id = true};
     struct db_call call;
-    int64_t limit;
     enum error error;
 
-    if ((error = ctl_limit(ctl, &limit, failure)) != OK ||
+    if ((error = ctl_page(ctl, &page, failure)) != OK ||
         (error = ctl_agent_must_exist(ctl, ctl_operand(ctl, 0), failure)) != OK)
         return error;
     db_call_init(&call, ctl->arena, STATEMENT_HEARTBEAT_LIST);
     db_add_string(&call, ctl_operand(ctl, 0));
-    db_add_null(&call); /* before this time */
-    db_add_null(&call); /* and id */
-    db_add_int(&call, limit);
-    return ctl_run_rows(ctl, &call, "heartbeats", fields, FIELD_COUNT(fields), failure);
+    ctl_add_page(&page, &call);
+    return ctl_run_page(ctl, &call, &page, "heartbeats", fields, FIELD_COUNT(fields), failure);
 }
 
 /* ---- conversations -----------------------------------------------------------------------------
  */
+
+/* What goes with the question: whose it is, and what was said before. */
+static enum error put_surroundings(struct ctl *ctl, struct document *input, struct failure *failure)
+{
+    struct document *history;
+    enum error error;
+
+    if (ctl_flag(ctl, FLAG_USER_ID))
+        document_put_string(input, "userId", ctl_flag(ctl, FLAG_USER_ID));
+    if (ctl_flag(ctl, FLAG_WORKSPACE))
+        document_put_string(input, "workspaceId", ctl_flag(ctl, FLAG_WORKSPACE));
+    if (!ctl_flag(ctl, FLAG_HISTORY))
+        return OK;
+    if ((error = ctl_read_json(ctl, ctl_flag(ctl, FLAG_HISTORY), &history, failure)) == OK)
+        document_put(input, "conversationHistory", history);
+    return error;
+}
 
 enum error ctl_chat_send(struct ctl *ctl, struct failure *failure)
 {
@@ -202,6 +224,8 @@ enum error ctl_chat_send(struct ctl *ctl, struct failure *failure)
     document_put_text(input, "message", message);
     if (ttl_ms > 0)
         document_put_int(input, "ttlMs", ttl_ms);
+    if ((error = put_surroundings(ctl, input, failure)) != OK)
+        return error;
     error = prepare(ctl, &engine, workflow_chat, input, CHAT_WAIT_MS, &run, failure);
     if (error != OK)
         return error;
@@ -233,12 +257,12 @@ enum error ctl_chat_list(struct ctl *ctl, struct failure *failure)
                                           {"userId", NULL, FIELD_TEXT},
                                           {"createdAt", "CREATED", FIELD_TIME},
                                           {"updatedAt", "UPDATED", FIELD_TIME}};
+    struct page page = {.number_column = 5, .id_column = 0, .by_id = true};
     const char *from;
     struct db_call call;
-    int64_t limit;
     enum error error;
 
-    if ((error = ctl_limit(ctl, &limit, failure)) != OK ||
+    if ((error = ctl_page(ctl, &page, failure)) != OK ||
         (error = ctl_from(ctl, &from, failure)) != OK ||
         (ctl->arguments.operand_count > 0 &&
          (error = ctl_agent_must_exist(ctl, ctl_operand(ctl, 0), failure)) != OK))
@@ -246,10 +270,8 @@ enum error ctl_chat_list(struct ctl *ctl, struct failure *failure)
     db_call_init(&call, ctl->arena, STATEMENT_CONVERSATION_LIST);
     db_add_string(&call, from);
     db_add_string(&call, ctl->arguments.operand_count > 0 ? ctl_operand(ctl, 0) : NULL);
-    db_add_null(&call); /* before this time */
-    db_add_null(&call); /* and id */
-    db_add_int(&call, limit);
-    return ctl_run_rows(ctl, &call, "conversations", fields, FIELD_COUNT(fields), failure);
+    ctl_add_page(&page, &call);
+    return ctl_run_page(ctl, &call, &page, "conversations", fields, FIELD_COUNT(fields), failure);
 }
 
 static enum error no_such(const char *conversation, const char *from, struct failure *failure)
@@ -274,12 +296,14 @@ enum error ctl_chat_show(struct ctl *ctl, struct failure *failure)
         {"position", NULL, FIELD_INT},      {"messageId", NULL, FIELD_TEXT},
         {"role", "WHO", FIELD_TEXT},        {"content", "TEXT", FIELD_TEXT},
         {"workflowUuid", NULL, FIELD_TEXT}, {"createdAt", "AT", FIELD_TIME}};
+    struct page page = {.number_column = 0, .limit = TELL_MAX};
     const char *from;
     struct db_call get, call;
     struct db_rows *found;
     enum error error;
 
-    if ((error = ctl_from(ctl, &from, failure)) != OK)
+    if ((error = ctl_page(ctl, &page, failure)) != OK ||
+        (error = ctl_from(ctl, &from, failure)) != OK)
         return error;
     call_conversation(ctl, &get, STATEMENT_CONVERSATION_GET, from);
     if ((error = db_run(ctl->db, &get, failure, &found)) != OK)
@@ -287,9 +311,8 @@ enum error ctl_chat_show(struct ctl *ctl, struct failure *failure)
     if (db_rows_count(found) == 0)
         return no_such(ctl_operand(ctl, 0), from, failure);
     call_conversation(ctl, &call, STATEMENT_CONVERSATION_MESSAGES, from);
-    db_add_null(&call); /* from the beginning */
-    db_add_int(&call, TELL_MAX);
-    return ctl_run_rows(ctl, &call, "messages", fields, FIELD_COUNT(fields), failure);
+    ctl_add_page(&page, &call);
+    return ctl_run_page(ctl, &call, &page, "messages", fields, FIELD_COUNT(fields), failure);
 }
 
 enum error ctl_chat_delete(struct ctl *ctl, struct failure *failure)

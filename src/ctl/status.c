@@ -6,6 +6,8 @@
 #include "durable/engine.h"
 #include "gateway/schema.h"
 
+#define DEEPEST_INBOXES 50 /* that have a depth of their own in the metrics */
+
 enum error ctl_inbox_stats(struct ctl *ctl, struct failure *failure)
 {
     static const struct field fields[] = {{"inbox", "INBOX", FIELD_TEXT},
@@ -35,15 +37,15 @@ enum error ctl_session_list(struct ctl *ctl, struct failure *failure)
         {"host", "HOST", FIELD_TEXT},         {"client", NULL, FIELD_JSON},
         {"startedAt", "STARTED", FIELD_TIME}, {"seenAt", "SEEN", FIELD_TIME},
         {"state", "STATE", FIELD_TEXT}};
+    struct page page = {.limit = 0};
     struct db_call call;
-    int64_t limit;
-    enum error error = ctl_limit(ctl, &limit, failure);
+    enum error error = ctl_page(ctl, &page, failure);
 
     if (error != OK)
         return error;
     db_call_init(&call, ctl->arena, STATEMENT_PRESENCE_LIST);
     db_add_int(&call, EXECUTOR_SUSPECT_MS(&ctl->options));
-    db_add_int(&call, limit);
+    db_add_int(&call, page.limit);
     db_add_null(&call);
     db_add_null(&call); /* sees all */
     db_add_bool(&call, true);
@@ -94,4 +96,16 @@ enum error ctl_health(struct ctl *ctl, struct failure *failure)
     document_put_string(answer, "sweeper", lives ? "running" : "silent");
     ctl_print_object(ctl, answer);
     return OK;
+}
+
+enum error ctl_metrics(struct ctl *ctl, struct failure *failure)
+{
+    static const struct field fields[] = {{"name", "METRIC", FIELD_TEXT},
+                                          {"labels", "LABELS", FIELD_TEXTS},
+                                          {"value", "VALUE", FIELD_INT}};
+    struct db_call call;
+
+    db_call_init(&call, ctl->arena, STATEMENT_METRICS);
+    db_add_int(&call, DEEPEST_INBOXES);
+    return ctl_run_rows(ctl, &call, "metrics", fields, FIELD_COUNT(fields), failure);
 }

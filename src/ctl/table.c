@@ -104,8 +104,7 @@ static struct text shown(const struct ctl *ctl, struct text text)
     return (struct text){copy, len};
 }
 
-/* What a person reads: no quotes, - for nothing, and nothing that steers the terminal. */
-static struct text cell(const struct ctl *ctl, const struct document *value)
+struct text ctl_cell(const struct ctl *ctl, const struct document *value)
 {
     struct text text;
 
@@ -200,7 +199,7 @@ void ctl_print_rows(const struct ctl *ctl, const char *name, struct document *ro
         widths[c] = width_of(text_of(columns[c].heading));
         for (size_t r = 0; r < count; r++) {
             unsigned width =
-                width_of(cell(ctl, document_get(document_at(rows, r), columns[c].key)));
+                width_of(ctl_cell(ctl, document_get(document_at(rows, r), columns[c].key)));
             if (width > widths[c])
                 widths[c] = width;
         }
@@ -211,7 +210,7 @@ void ctl_print_rows(const struct ctl *ctl, const char *name, struct document *ro
         print_cell(text_of(columns[c].heading), widths[c], c + 1 == column_count);
     for (size_t r = 0; r < count; r++)
         for (unsigned c = 0; c < column_count; c++)
-            print_cell(cell(ctl, document_get(document_at(rows, r), columns[c].key)), widths[c],
+            print_cell(ctl_cell(ctl, document_get(document_at(rows, r), columns[c].key)), widths[c],
                        c + 1 == column_count);
 }
 
@@ -231,7 +230,7 @@ void ctl_print_object(const struct ctl *ctl, struct document *object)
         struct text key = document_key(object, i);
         const char *name = arena_text(ctl->arena, key).data;
         print_cell(key, width, false);
-        print_cell(cell(ctl, document_get(object, name)), UINT_MAX, true);
+        print_cell(ctl_cell(ctl, document_get(object, name)), UINT_MAX, true);
     }
 }
 
@@ -242,7 +241,7 @@ void ctl_print_line(const struct ctl *ctl, struct document *object, const struct
         ctl_print_object(ctl, object);
     } else {
         for (unsigned c = 0; c < column_count; c++) {
-            struct text text = object ? cell(ctl, document_get(object, columns[c].key))
+            struct text text = object ? ctl_cell(ctl, document_get(object, columns[c].key))
                                       : text_of(columns[c].heading);
             unsigned width = width_of(text) > widths[c] ? width_of(text) : widths[c];
             print_cell(text, width, c + 1 == column_count);

@@ -364,20 +364,21 @@ enum error ctl_audit_list(struct ctl *ctl, struct failure *failure)
                                           {"act", "ACT", FIELD_TEXT},
                                           {"subject", "SUBJECT", FIELD_TEXT},
                                           {"detail", "DETAIL", FIELD_JSON}};
-    int64_t since_ms, limit;
+    struct page page = {.number_column = 0};
+    int64_t since_at, until_at;
     struct db_call call;
     enum error error;
 
-    if ((error = ctl_duration(ctl, FLAG_SINCE, DB_INT_NULL, &since_ms, failure)) != OK ||
-        (error = ctl_limit(ctl, &limit, failure)) != OK)
+    if ((error = ctl_ago(ctl, FLAG_SINCE, &since_at, failure)) != OK ||
+        (error = ctl_ago(ctl, FLAG_UNTIL, &until_at, failure)) != OK ||
+        (error = ctl_page(ctl, &page, failure)) != OK)
         return error;
     db_call_init(&call, ctl->arena, STATEMENT_AUDIT_LIST);
     db_add_string(&call, ctl_flag(ctl, FLAG_PRINCIPAL));
-    db_add_null(&call); /* act */
+    db_add_string(&call, ctl_flag(ctl, FLAG_ACT));
     db_add_string(&call, ctl->arguments.operand_count > 0 ? ctl_operand(ctl, 0) : NULL);
-    ctl_add_int(&call, since_ms == DB_INT_NULL ? DB_INT_NULL : clock_wall_ms() - since_ms);
-    db_add_null(&call); /* until */
-    db_add_null(&call); /* before */
-    db_add_int(&call, limit);
-    return ctl_run_rows(ctl, &call, "audit", fields, FIELD_COUNT(fields), failure);
+    ctl_add_int(&call, since_at);
+    ctl_add_int(&call, until_at);
+    ctl_add_page(&page, &call);
+    return ctl_run_page(ctl, &call, &page, "audit", fields, FIELD_COUNT(fields), failure);
 }

@@ -34,65 +34,69 @@ static enum error add_states(const struct ctl *ctl, struct db_call *call, struct
     return error;
 }
 
-static enum error list_call(struct ctl *ctl, struct db_call *call, struct failure *failure)
+/* "name:value", a string among the workflow's attributes. */
+static enum error add_attribute(struct ctl *ctl, struct db_call *call, struct failure *failure)
 {
-    const char *since = ctl_flag(ctl, FLAG_SINCE);
-    int64_t limit, age_ms = 0;
+    const char *wanted = ctl_flag(ctl, FLAG_ATTRIBUTE);
+    const char *colon = wanted ? strchr(wanted, ':') : NULL;
+    struct document *object = document_object(ctl->arena);
+
+    if (!wanted) {
+        db_add_null(call);
+        return OK;
+    }
+    if (!colon || colon == wanted)
+        return failure_set(failure, ERR_INVALID_REQUEST,
+                           "--attribute is a name and a value, as "
+                           "traceId:4bf92f3577b34da6a3ce929d0e0e4736");
+    struct text name = {wanted, (size_t)(colon - wanted)};
+    document_put_string(object, arena_text(ctl->arena, name).data, colon + 1);
+    db_add_text(call, document_text(ctl->arena, object));
+    return OK;
+}
+
+static enum error list_call(struct ctl *ctl, struct db_call *call, struct page *page,
+                            struct failure *failure)
+{
+    int64_t since_at, until_at;
     enum error error;
 
-    if ((error = ctl_limit(ctl, &limit, failure)) != OK ||
-        (since && (error = duration_parse(since, &age_ms, failure)) != OK))
+    if ((error = ctl_page(ctl, page, failure)) != OK ||
+        (error = ctl_ago(ctl, FLAG_SINCE, &since_at, failure)) != OK ||
+        (error = ctl_ago(ctl, FLAG_UNTIL, &until_at, failure)) != OK)
         return error;
     db_call_init(call, ctl->arena, STATEMENT_WORKFLOW_LIST);
     if ((error = add_states(ctl, call, failure)) != OK)
         return error;
     db_add_string(call, ctl_flag(ctl, FLAG_WORKFLOW));
     db_add_string(call, ctl_flag(ctl, FLAG_QUEUE));
-    if (since)
-        db_add_int(call, clock_wall_ms() - age_ms);
-    else
-        db_add_null(call);
-    db_add_null(call); /* until */
+    ctl_add_int(call, since_at);
+    ctl_add_int(call, until_at);
     db_add_string(call, ctl_flag(ctl, FLAG_PRINCIPAL));
-    db_add_null(call); /* after this time */
-    db_add_null(call); /* and id */
-    db_add_int(call, limit);
-    db_add_null(call); /* attributes */
-    return OK;
+    ctl_add_page(page, call);
+    return add_attribute(ctl, call, failure);
 }
 
 enum error ctl_workflow_list(struct ctl *ctl, struct failure *failure)
 {
-    static const struct column columns[] = {
-        {"id", "WORKFLOW"},          {"status", "STATUS"},     {"name", "NAME"},
-        {"principal", "PRINCIPAL"},  {"attempts", "ATTEMPTS"}, {"createdAt", "CREATED"},
-        {"completedAt", "COMPLETED"}};
-    struct document *list = document_array(ctl->arena);
+    static const struct field fields[] = {{"id", "WORKFLOW", FIELD_TEXT},
+                                          {"status", "STATUS", FIELD_TEXT},
+                                          {"name", "NAME", FIELD_TEXT},
+                                          {"principal", "PRINCIPAL", FIELD_TEXT},
+                                          {"queue", NULL, FIELD_TEXT},
+                                          {"attempts", "ATTEMPTS", FIELD_INT},
+                                          {"createdAt", "CREATED", FIELD_TIME},
+                                          {"updatedAt", NULL, FIELD_TIME},
+                                          {"completedAt", "COMPLETED", FIELD_TIME},
+                                          {"application", NULL, FIELD_TEXT},
+                                          {"executor", NULL, FIELD_TEXT}};
+    struct page page = {.number_column = 6, .id_column = 0, .by_id = true};
     struct db_call call;
-    struct db_rows *rows;
-    enum error error;
+    enum error error = list_call(ctl, &call, &page, failure);
 
-    if ((error = list_call(ctl, &call, failure)) != OK ||
-        (error = db_run(ctl->db, &call, failure, &rows)) != OK)
+    if (error != OK)
         return error;
-    for (size_t i = 0; i < db_rows_count(rows); i++) {
-        struct document *row = document_object(ctl->arena);
-        document_put_text(row, "id", db_text(rows, i, 0));
-        document_put_text(row, "status", db_text(rows, i, 1));
-        document_put_text(row, "name", db_text(rows, i, 2));
-        document_put_text(row, "principal", db_text(rows, i, 3));
-        document_put_text(row, "queue", db_text(rows, i, 4));
-        document_put_int(row, "attempts", db_int_or(rows, i, 5, 0));
-        document_put(row, "createdAt", ctl_time(ctl, rows, i, 6));
-        document_put(row, "updatedAt", ctl_time(ctl, rows, i, 7));
-        document_put(row, "completedAt", ctl_time(ctl, rows, i, 8));
-        document_put_text(row, "application", db_text(rows, i, 9));
-        document_put_text(row, "executor", db_text(rows, i, 10));
-        document_append(list, row);
-    }
-    if ((error = db_rows_error(rows, failure)) == OK)
-        ctl_print_rows(ctl, "workflows", list, columns, sizeof(columns) / sizeof(columns[0]));
-    return error;
+    return ctl_run_page(ctl, &call, &page, "workflows", fields, FIELD_COUNT(fields), failure);
 }
 
 /* ---- one ---------------------------------------------------------------------------------------

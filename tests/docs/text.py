@@ -4,7 +4,8 @@
 compile compiles, links lead somewhere, and messages that they explain are ones that the programs print.
 
     ```c quote=FILE         these lines, one after the other, are in FILE; `…` alone: lines between
-    ```c compile=FILE       compiles as FILE would
+    ```c compile=FILE       compiles as FILE would in a build with --enable-werror, with the rows of the page
+    ```c row=FILE           lines to be added to FILE, a table that is included
     `"message"`             in the headings of docs/troubleshooting.md: a program prints it
 """
 
@@ -41,7 +42,9 @@ def test_quote(page, file, body):
     tap.ok(True, f"{page} quotes {file}")
 
 
-def test_compile(page, file, body):
+def test_compile(page, file, body, rows):
+    """As the reader does it: the file as shown, the rows of the page at the end of their tables, warnings
+    as errors. The tables' own readers (registry.c) are compiled with them, too."""
     compiler = os.environ.get("TEST_CC")
     if not compiler:
         tap.skip(f"{page}: {file} compiles", "there is no TEST_CC")
@@ -50,8 +53,15 @@ def test_compile(page, file, body):
         path = os.path.join(directory, os.path.basename(file))
         with open(path, "w", encoding="utf-8") as out:
             out.write(body)
+        sources = [path]
+        for table, added in rows:
+            copy = os.path.join(directory, os.path.relpath(table, "src"))
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            with open(copy, "w", encoding="utf-8") as out:
+                out.write(read(table) + added)
+            sources.append(os.path.join(SOURCE, os.path.splitext(table)[0] + ".c"))
         result = subprocess.run(
-            f"{compiler} -fsyntax-only {path}",
+            f"{compiler} -Werror -fsyntax-only -iquote {directory} {' '.join(sources)}",
             shell=True,
             cwd=os.environ["abs_top_builddir"],
             capture_output=True,
@@ -61,12 +71,15 @@ def test_compile(page, file, body):
 
 
 def test_blocks(page):
+    blocks = []
     for _, info, body in FENCE.findall(read(page)):
-        words = dict(word.split("=", 1) for word in info.split() if "=" in word)
+        blocks.append((dict(word.split("=", 1) for word in info.split() if "=" in word), body))
+    rows = [(words["row"], body) for words, body in blocks if "row" in words]
+    for words, body in blocks:
         if "quote" in words:
             test_quote(page, words["quote"], body)
         if "compile" in words:
-            test_compile(page, words["compile"], body)
+            test_compile(page, words["compile"], body, rows)
 
 
 def anchors(path):

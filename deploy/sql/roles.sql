@@ -21,6 +21,10 @@ where not exists (select from pg_catalog.pg_roles where rolname = name)
 
 grant openclaw_gateway to openclaw_sweeper;
 
+-- For `gatewayctl doctor`: since when other roles' transactions are open, which vacuum cannot clean behind.
+-- The owner's function openclaw.oldest_transaction() looks, so that the gateway itself sees no statement of theirs.
+grant pg_read_all_stats to openclaw_owner;
+
 -- A pooler in transaction mode refuses start-up options and shares sessions: limits belong to the role.
 alter role openclaw_gateway set statement_timeout = '30s';
 alter role openclaw_gateway set lock_timeout = '10s';

@@ -7,12 +7,10 @@
 --   2 synchronous_commit  text  of this role in this database
 --   3 connections         int8  there are, of all roles
 --   4 connections_max     int8  for roles like this one
---   5 oldest_ms           int8  the longest transaction, null: none that is visible
---   6 oldest_pid          int4
---   7 backend_pid         int4  our own
---   8 prepared            int8  transactions prepared and forgotten
---   9 behind              int8  how many transactions began since the oldest that writes, of all roles
---  10 behind_pid          int4  whose that is
+--   5 backend_pid         int4  our own
+--   6 prepared            int8  transactions prepared and forgotten
+--   7 behind              int8  how many transactions began since the oldest that writes, of all roles
+--   8 behind_pid          int4  whose that is
 select
   pg_catalog.current_setting('fsync')::bool,
   pg_catalog.current_setting('full_page_writes')::bool,
@@ -23,8 +21,6 @@ select
   ),
   pg_catalog.current_setting('max_connections')::int8
     - pg_catalog.current_setting('superuser_reserved_connections')::int8,
-  (extract(epoch from (pg_catalog.clock_timestamp() - o.xact_start)) * 1000)::int8,
-  o.pid,
   pg_catalog.pg_backend_pid(),
   (
     select count(*)
@@ -44,12 +40,3 @@ from (
     pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) as xmin,
     pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) as xmax
 ) as w
-left join lateral (
-  select a.xact_start, a.pid
-  from pg_catalog.pg_stat_activity a
-  where a.xact_start is not null
-    and a.pid <> pg_catalog.pg_backend_pid()
-    and a.backend_type = 'client backend'
-  order by a.xact_start
-  limit 1
-) o on true

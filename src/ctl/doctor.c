@@ -13,15 +13,13 @@
 #include "ctl/doctor.h"
 #include "gateway/schema.h"
 
-#define SERVER_MIN         140000 /* server_version_num */
-#define DBOS_VERSION       123
-#define POOLER_TRIES       10
-#define CLOCK_WARN_MS      2000
-#define TRANSACTION_OLD_MS 300000
-#define TRANSACTIONS_SINCE 50000 /* so many later ones make one old, whosever it is */
-#define SOCKET_PATH_MAX    107
-#define STATE_NO_RIGHT     "42501"
-#define BELL_SUFFIX        ".bell"
+#define SERVER_MIN      140000 /* server_version_num */
+#define DBOS_VERSION    123
+#define POOLER_TRIES    10
+#define CLOCK_WARN_MS   2000
+#define SOCKET_PATH_MAX 107
+#define STATE_NO_RIGHT  "42501"
+#define BELL_SUFFIX     ".bell"
 
 static const char *const level_names[] = {"OK", "WARN", "FAIL", "SKIP"};
 
@@ -179,7 +177,7 @@ static bool backend_pid(struct doctor *doctor, struct db *db, int64_t *ret_pid)
 
     if (!doctor_rows(doctor, db, STATEMENT_DOCTOR_SERVER, &rows))
         return false;
-    *ret_pid = db_int(rows, 0, 7);
+    *ret_pid = db_int(rows, 0, 5);
     return true;
 }
 
@@ -270,35 +268,6 @@ static enum level check_clock(struct doctor *doctor, const char **ret_detail)
         doctor->arena, "%s: nothing is decided by it, but logs do not fit together; run NTP",
         *ret_detail);
     return LEVEL_WARN;
-}
-
-static enum level check_transactions(struct doctor *doctor, const char **ret_detail)
-{
-    struct db_rows *rows;
-
-    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &rows))
-        return doctor_failed(doctor, ret_detail);
-    int64_t age = db_int_or(rows, 0, 5, 0);
-    if (age > TRANSACTION_OLD_MS || db_int(rows, 0, 8) > 0) {
-        *ret_detail = arena_printf(
-            doctor->arena,
-            "%lld prepared transactions, and the oldest transaction (pid %lld) is open for %lld s: "
-            "vacuum cannot clean behind it; end it",
-            (long long)db_int(rows, 0, 8), (long long)db_int_or(rows, 0, 6, 0),
-            (long long)(age / 1000));
-        return LEVEL_WARN;
-    }
-    if (db_int(rows, 0, 9) > TRANSACTIONS_SINCE) {
-        *ret_detail = arena_printf(
-            doctor->arena,
-            "one that writes (pid %lld) is open while %lld others began: vacuum cannot clean "
-            "behind it; end it",
-            (long long)db_int_or(rows, 0, 10, 0), (long long)db_int(rows, 0, 9));
-        return LEVEL_WARN;
-    }
-    *ret_detail = "none that is visible to this role is old; how long those of other roles are "
-                  "open is seen with GRANT pg_read_all_stats TO this role";
-    return LEVEL_OK;
 }
 
 static enum level check_connections(struct doctor *doctor, const char **ret_detail)
@@ -474,7 +443,7 @@ static const struct check checks[] = {
     {"durability", true, check_durability},
     {"disk", true, doctor_disk},
     {"clock", true, check_clock},
-    {"transactions", true, check_transactions},
+    {"transactions", true, doctor_transactions},
     {"locks", true, doctor_locks},
     {"autovacuum", true, doctor_vacuum},
     {"connections", true, check_connections},

@@ -28,6 +28,7 @@ enum level doctor_failed(struct doctor *doctor, const char **ret_detail);
  */
 
 enum level doctor_locks(struct doctor *doctor, const char **ret_detail);
+enum level doctor_transactions(struct doctor *doctor, const char **ret_detail);
 enum level doctor_disk(struct doctor *doctor, const char **ret_detail);
 enum level doctor_vacuum(struct doctor *doctor, const char **ret_detail);
 enum level doctor_indexes(struct doctor *doctor, const char **ret_detail);

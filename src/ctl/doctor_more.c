@@ -12,6 +12,8 @@
 #include "ctl/doctor.h"
 #include "workflow/registry.h"
 
+#define TRANSACTION_OLD_MS 300000
+#define TRANSACTIONS_SINCE 50000       /* so many later ones make one old, whenever it began */
 #define FROZEN_LATE(limit) ((limit)*2) /* autovacuum should have frozen long before */
 #define TEMP_LIMIT_STATE   "53400"
 #define WORKFLOWS_MAX      64
@@ -19,6 +21,49 @@
 #define FORKS_MAX          10000
 #define FILES_PER_SESSION  4   /* three pipes and a socket */
 #define CLOSE_MS_MIN       250 /* less, and a session is killed while it gives its deliveries back */
+
+enum level doctor_transactions(struct doctor *doctor, const char **ret_detail)
+{
+    struct db_rows *server, *oldest;
+
+    if (!doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_SERVER, &server) ||
+        !doctor_rows(doctor, doctor->ctl->db, STATEMENT_DOCTOR_TRANSACTIONS, &oldest))
+        return doctor_failed(doctor, ret_detail);
+    int64_t age = db_int_or(oldest, 0, 1, 0), prepared = db_int(server, 0, 6);
+    if (prepared > 0) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "%lld were prepared and never ended: vacuum cannot clean behind "
+                                   "them; commit or roll back what pg_prepared_xacts shows",
+                                   (long long)prepared);
+        return LEVEL_WARN;
+    }
+    if (age > TRANSACTION_OLD_MS) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "the oldest is open for %lld s: vacuum cannot clean behind it; end it: select "
+            "pg_terminate_backend(%lld)",
+            (long long)(age / 1000), (long long)db_int_or(oldest, 0, 0, 0));
+        return LEVEL_WARN;
+    }
+    if (db_int(server, 0, 7) > TRANSACTIONS_SINCE) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "one that writes (pid %lld) is open while %lld others began: vacuum cannot clean "
+            "behind it; end it",
+            (long long)db_int_or(server, 0, 8, 0), (long long)db_int(server, 0, 7));
+        return LEVEL_WARN;
+    }
+    if (!db_bool(oldest, 0, 2)) {
+        *ret_detail = arena_printf(doctor->arena,
+                                   "since when those of other roles are open cannot be seen; "
+                                   "deploy/sql/roles.sql, run again, grants that: grant "
+                                   "pg_read_all_stats to %s",
+                                   db_text(oldest, 0, 3).data);
+        return LEVEL_WARN;
+    }
+    *ret_detail = "none is older than five minutes";
+    return LEVEL_OK;
+}
 
 enum level doctor_disk(struct doctor *doctor, const char **ret_detail)
 {

@@ -83,6 +83,28 @@ def of_others(fails, tap, patient):
         one.run("rollback")
 
 
+def hidden(fails, tap, patient):
+    """Since when others' transactions are open, the schema's owner looks, where it may."""
+    execute = lambda sql: patient.cluster.execute(sql, DATABASE)
+    with patient.cluster.session(DATABASE) as other:
+        pid = other.run("begin; select pg_backend_pid()").split()[-1]
+        oldest = patient.cluster.value("select pid from openclaw.oldest_transaction()", DATABASE, user=APP)
+        tap.equal(oldest, pid, "the gateway's role learns whose transaction is the oldest, also where it only reads")
+        seen = patient.cluster.value(f"select xact_start is null from pg_stat_activity where pid = {pid}", DATABASE, user=APP)
+        tap.equal(seen, "t", "and sees nothing else of it")
+    execute("create role landlord; alter function openclaw.oldest_transaction() owner to landlord; "
+            f"grant execute on function openclaw.oldest_transaction() to {APP}")  # fmt: skip
+    fails("nobody may see others' transactions", "transactions", "grant pg_read_all_stats to landlord", level="WARN")
+    execute("grant pg_read_all_stats to landlord")
+    tap.equal(patient.doctor()[1]["transactions"]["level"], "OK", "which is cured by the grant")
+    definition = patient.cluster.value("select pg_get_functiondef('openclaw.oldest_transaction()'::regprocedure)", DATABASE)
+    execute("create or replace function openclaw.oldest_transaction() returns table (pid integer, age_ms bigint, sees_all boolean,"
+            " owner text) language sql as $$ select 4711, 300001::bigint, true, 'x' $$")  # fmt: skip
+    fails("one that is open for five minutes", "transactions", "pg_terminate_backend(4711)", level="WARN")
+    execute(definition)
+    execute("alter function openclaw.oldest_transaction() owner to postgres; drop owned by landlord; drop role landlord")
+
+
 def full_disk(fails, tap, patient):
     """The probe is tried on a disk that is full by tests/http/health.py."""
     definition = patient.cluster.value(
@@ -257,6 +279,7 @@ def broken(tap, patient):
         "reindex",
     )
     full_disk(fails, tap, patient)
+    hidden(fails, tap, patient)
     websocketds(tap, patient)
     relays(tap, patient)
     checks = fails(

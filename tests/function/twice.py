@@ -35,6 +35,7 @@ OTHERS = {
     "metrics": "reads",
     "message_look": "reads",
     "message_fates": "reads",
+    "oldest_transaction": "reads only: tests/ctl/doctor.py",
     "disk_probe": "writes a temporary file only: tests/http/health.py",
     "metric_fold": "tests/gateway/metrics.py",
     "inbox_overdue": "reads",

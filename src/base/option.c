@@ -430,7 +430,7 @@ int options_from_arguments(struct options *ret_options, int argc, char **argv, c
         } else if (strcmp(argv[i], "--version") == 0) {
             (void)puts(PACKAGE_STRING);
             exit(0);
-        } else if (strcmp(argv[i], "--help") == 0) {
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             (void)printf("%s%s", usage, common_usage);
             exit(0);
         } else {

@@ -117,6 +117,8 @@ enum error arguments_parse(struct arguments *ret_arguments, int argc, char **arg
     for (int i = 0; i < argc; i++) {
         if (!flags_end && strcmp(argv[i], "--") == 0) {
             flags_end = true;
+        } else if (!flags_end && strcmp(argv[i], "-h") == 0) {
+            arguments.flags[FLAG_HELP] = "";
         } else if (!flags_end && argv[i][0] == '-' && argv[i][1] != '\0') {
             bool took_next = false;
             enum error error = parse_flag(&arguments, argv[i], i + 1 < argc ? argv[i + 1] : NULL,

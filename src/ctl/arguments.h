@@ -90,8 +90,8 @@ struct arguments {
     const char *flags[FLAG__MAX]; /* NULL: not given; "" for a flag without value */
 };
 
-/* Flags may stand anywhere, as --flag VALUE or --flag=VALUE; behind -- there are none. Points into
- * argv. Errors: INVALID_REQUEST. */
+/* Flags may stand anywhere, as --flag VALUE or --flag=VALUE, -h for --help; behind -- there are
+ * none. Points into argv. Errors: INVALID_REQUEST. */
 enum error arguments_parse(struct arguments *ret_arguments, int argc, char **argv,
                            struct failure *failure) MUST_CHECK;
 

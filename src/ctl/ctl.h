@@ -115,6 +115,8 @@ void ctl_call_audit(struct db_call *call, struct arena *arena, const char *act,
 
 /* In whose name this program sends and starts, unless --from says: nobody can be called that. */
 #define CTL_SENDER "system"
+/* How the names of who runs this program begin, in the audit. */
+#define CTL_OPERATING_SYSTEM "os:"
 
 /* ---- message.c ---------------------------------------------------------------------------------
  */
@@ -199,9 +201,10 @@ enum error ctl_print_found(struct ctl *ctl, struct db_rows *rows, const char *na
 unsigned ctl_columns(const struct field *fields, unsigned count, struct column *ret_columns);
 #define FIELD_COUNT(fields) ((unsigned)(sizeof(fields) / sizeof((fields)[0])))
 /* One row of a table whose widths are not known before: for what goes on and on. With --json one
- * object a line. */
-void ctl_print_line(const struct ctl *ctl, struct document *object, const struct column *columns,
-                    const unsigned *widths, unsigned column_count);
+ * object a line. Errors: IO. */
+enum error ctl_print_line(const struct ctl *ctl, struct document *object,
+                          const struct column *columns, const unsigned *widths,
+                          unsigned column_count, struct failure *failure) MUST_CHECK;
 
 /* A flag that is a time: its milliseconds, or `otherwise` where it is not given. */
 enum error ctl_duration(const struct ctl *ctl, enum flag flag, int64_t otherwise, int64_t *ret_ms,
@@ -267,6 +270,13 @@ enum error ctl_print_found_page(struct ctl *ctl, struct db_rows *rows, const str
 enum error ctl_run_page(struct ctl *ctl, const struct db_call *call, const struct page *page,
                         const char *name, const struct field *fields, unsigned count,
                         struct failure *failure) MUST_CHECK;
+
+/* ---- name.c -------------------------------------------------------------------------------------
+ */
+
+/* NOT_FOUND where --from, --principal, --queue or --workflow is a name that nobody and nothing has
+ * or had: for lists that are empty. */
+enum error ctl_names_must_be_known(struct ctl *ctl, struct failure *failure) MUST_CHECK;
 
 /* Operand `index`. */
 static inline const char *ctl_operand(const struct ctl *ctl, unsigned index)

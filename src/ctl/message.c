@@ -381,16 +381,19 @@ static enum error tail_once(struct ctl *ctl, struct seen *seen, int64_t first, i
     db_add_int(&call, TAIL_BATCH);
     if ((error = db_run(ctl->db, &call, failure, &rows)) != OK)
         return error;
-    if (!headed && !ctl->json)
-        ctl_print_line(ctl, NULL, columns, widths, 6);
+    if (!headed && !ctl->json &&
+        (error = ctl_print_line(ctl, NULL, columns, widths, 6, failure)) != OK)
+        return error;
     headed = true;
     for (size_t row = 0; row < db_rows_count(rows); row++) {
         int64_t seq = db_int(rows, row, 2);
         if (seq > *last)
             *last = seq;
-        if (is_news(seen, seq, db_int(rows, row, 6), db_text(rows, row, 5)))
-            ctl_print_line(ctl, ctl_row_document(ctl, rows, row, fields, FIELD_COUNT(fields)),
-                           columns, widths, 6);
+        if (is_news(seen, seq, db_int(rows, row, 6), db_text(rows, row, 5)) &&
+            (error =
+                 ctl_print_line(ctl, ctl_row_document(ctl, rows, row, fields, FIELD_COUNT(fields)),
+                                columns, widths, 6, failure)) != OK)
+            return error;
     }
     return db_rows_error(rows, failure);
 }
@@ -408,11 +411,14 @@ enum error ctl_message_tail(struct ctl *ctl, struct failure *failure)
 
     db_call_init(&call, ctl->arena, STATEMENT_MESSAGE_LAST);
     if ((error = ctl_duration(ctl, FLAG_INTERVAL, TAIL_MS, &pause_ms, failure)) != OK ||
+        (ctl_flag(ctl, FLAG_INBOX) &&
+         (error = ctl_agent_must_exist(ctl, ctl_flag(ctl, FLAG_INBOX), failure)) != OK) ||
+        (error = ctl_names_must_be_known(ctl, failure)) != OK ||
         (error = db_run(ctl->db, &call, failure, &rows)) != OK)
         return error;
     first = last = db_int(rows, 0, 0);
     ctl->arena = round = arena_new();
-    while (error == OK || error_retry(error) != RETRY_NEVER) {
+    while (error != ERR_IO && (error == OK || error_retry(error) != RETRY_NEVER)) {
         if (error != OK) {
             fprintf(stderr, "gatewayctl: %s: %s; trying again\n", error_phrase(error),
                     failure->detail);

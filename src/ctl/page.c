@@ -87,6 +87,8 @@ enum error ctl_print_found_page(struct ctl *ctl, struct db_rows *rows, const str
     size_t shown = db_rows_count(rows);
     enum error error;
 
+    if (shown == 0 && (error = ctl_names_must_be_known(ctl, failure)) != OK)
+        return error;
     if (shown > (size_t)page->limit) {
         shown = (size_t)page->limit;
         cursor = ctl_cursor(ctl, page, db_int(rows, shown - 1, page->number_column),

@@ -234,8 +234,9 @@ void ctl_print_object(const struct ctl *ctl, struct document *object)
     }
 }
 
-void ctl_print_line(const struct ctl *ctl, struct document *object, const struct column *columns,
-                    const unsigned *widths, unsigned column_count)
+enum error ctl_print_line(const struct ctl *ctl, struct document *object,
+                          const struct column *columns, const unsigned *widths,
+                          unsigned column_count, struct failure *failure)
 {
     if (ctl->json) {
         ctl_print_object(ctl, object);
@@ -247,5 +248,7 @@ void ctl_print_line(const struct ctl *ctl, struct document *object, const struct
             print_cell(text, width, c + 1 == column_count);
         }
     }
-    fflush(stdout);
+    if (fflush(stdout) != 0)
+        return failure_set(failure, ERR_IO, "the answer could not be written");
+    return OK;
 }

@@ -26,8 +26,8 @@ const char *ctl_who(struct arena *arena)
     char buffer[4096];
 
     if (getpwuid_r(getuid(), &entry, buffer, sizeof(buffer), &found) == 0 && found)
-        return arena_printf(arena, "os:%s", entry.pw_name);
-    return arena_printf(arena, "os:%lu", (unsigned long)getuid());
+        return arena_printf(arena, CTL_OPERATING_SYSTEM "%s", entry.pw_name);
+    return arena_printf(arena, CTL_OPERATING_SYSTEM "%lu", (unsigned long)getuid());
 }
 
 struct principal ctl_principal(struct ctl *ctl)

@@ -422,7 +422,7 @@ const char *verb_usage(const struct arguments *arguments, struct buffer *out)
     bool found = false;
 
     buffer_append_string(out, "usage: gatewayctl [--config FILE] VERB [ARGUMENT...] [--json]\n"
-                              "       gatewayctl --check-config | --version | [VERB] --help\n");
+                              "       gatewayctl --check-config | --version | [VERB] -h, --help\n");
     for (size_t i = 0; i < VERB_COUNT; i++)
         if (verbs[i].summary && begins_with(&verbs[i], arguments)) {
             add_verb(&verbs[i], out);
@@ -448,6 +448,14 @@ static enum error usage_of(const struct verb *verb, struct failure *failure)
                        "usage: gatewayctl %s%s%s%s; --help behind it says more", verb->words[0],
                        verb->words[1] ? " " : "", verb->words[1] ? verb->words[1] : "",
                        verb->operands);
+}
+
+static bool is_group(const char *word)
+{
+    for (size_t i = 0; i < VERB_COUNT; i++)
+        if (strcmp(verbs[i].words[0], word) == 0 && verbs[i].summary)
+            return true;
+    return false;
 }
 
 enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
@@ -478,8 +486,10 @@ enum error verb_find(struct arguments *arguments, const struct verb **ret_verb,
     }
     if (!*first)
         return failure_set(failure, ERR_INVALID_REQUEST, "no verb is given; see gatewayctl --help");
+    bool group = is_group(first);
     return failure_set(
         failure, ERR_INVALID_REQUEST,
-        "there is no verb \"%.40s%s%.40s\"; gatewayctl %.40s --help shows what there is", first,
-        *second ? " " : "", second, first);
+        "there is no verb \"%.40s%s%.40s\"; gatewayctl %.40s%s--help shows what there "
+        "is",
+        first, *second ? " " : "", second, group ? first : "", group ? " " : "");
 }

@@ -4,14 +4,18 @@
 with a message, a pause, a heartbeat, a chat and a change."""
 
 import os
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.environ.get("abs_top_srcdir", "."), "tests", "inbox"))
 
 from cluster import skip_without
+from programs import CTL
 from stage import Stage, Task, eventually
 from tap import Tap
 
+DEADLINE = 30
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 tap = Tap()
@@ -145,6 +149,63 @@ def ask(stage):
     tap.equal((found, count), (["completed"], 1), "and heartbeat list")
 
 
+def mistyped(stage):
+    """A name that means nothing is no empty list."""
+    for arguments, word in (
+        (["message", "list", "--from", "nosuch"], "--from nosuch"),
+        (["message", "tail", "--inbox", "nosuch"], "no agent"),
+        (["message", "tail", "--from", "nosuch"], "--from nosuch"),
+        (["audit", "list", "--principal", "nosuch"], "--principal nosuch"),
+        (["workflow", "list", "--principal", "nosuch"], "--principal nosuch"),
+        (["workflow", "list", "--queue", "nosuch"], "queue list"),
+        (["workflow", "list", "--workflow", "nosuch"], "--workflow nosuch"),
+    ):
+        said = within(stage, arguments)
+        tap.ok(said and said[0] == 66 and word in said[2] and not said[1], f"not there: {' '.join(arguments)}", said)
+    for arguments in (
+        ["message", "list", "--from", "carol"],
+        ["message", "list", "--from", "system", "--inbox", "carol"],
+        ["audit", "list", "--principal", "os:nobody"],
+        ["workflow", "list", "--workflow", "provisionAgent", "--until", "1h"],
+        ["workflow", "list", "--queue", "openclaw", "--until", "1h"],
+    ):
+        said = stage.ctl(*arguments, "--json")
+        tap.ok(said.code == 0 and [] in said.json.values(), f"there, with nothing: {' '.join(arguments)}", said)
+    for arguments, word in ((["help"], "gatewayctl --help"), (["message", "sned"], "gatewayctl message --help")):
+        said = stage.ctl(*arguments)
+        tap.ok(said.code == 64 and f"{word} shows" in said.err, f"{' '.join(arguments)} is told how to go on", said)
+    for arguments in (["-h"], ["message", "send", "-h"]):
+        said = stage.ctl(*arguments)
+        tap.ok(said.code == 0 and said.out == stage.ctl(*arguments[:-1], "--help").out, f"{' '.join(arguments)}", said)
+
+
+def within(stage, arguments, output=subprocess.PIPE, while_it_runs=lambda: None):
+    """(exit status, stdout, stderr) of one that ends; None of one that does not."""
+    process = subprocess.Popen(
+        [CTL, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
+        encoding="utf-8", env=stage.environment(),
+    )  # fmt: skip
+    try:
+        while_it_runs()
+        out, err = process.communicate(timeout=DEADLINE)
+        return process.returncode, out, err
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def full(stage):
+    """Who keeps a tail as a record learns that it is not kept any more."""
+    with open("/dev/full", "w", encoding="utf-8") as disk:
+        for n, more in enumerate((["--json"], [])):
+            said = within(stage, ["message", "tail", "--interval", "20ms", *more], disk,
+                          lambda: [(time.sleep(0.3), stage.accept("alice", "carol", f"f{n}{i}")) for i in range(10)])  # fmt: skip
+            tap.ok(said and said[0] == 74 and "could not be written" in said[2],
+                   f"a tail to a full disk ends: {more}", said)
+
+
 def main():
     skip_without("initdb")
     with Stage() as stage:
@@ -155,6 +216,8 @@ def main():
         message(stage)
         change(stage)
         ask(stage)
+        mistyped(stage)
+        full(stage)
     return tap.done()
 
 

@@ -32,6 +32,7 @@ struct relay_link {
     enum link_phase phase;
     struct buffer out, in;
     bool sent;             /* the call, wholly */
+    bool sent_off;         /* calls go directly while it is open */
     int64_t silent_until;  /* then it stands still */
     int64_t avoided_until; /* calls go directly */
     const struct db_call *call;
@@ -56,6 +57,7 @@ void relay_link_close(struct relay_link *link)
     if (link->fd >= 0)
         (void)close(link->fd);
     link->fd = -1;
+    link->sent_off = false;
     link->phase = LINK_IDLE;
     buffer_release(&link->out);
     buffer_release(&link->in);
@@ -112,6 +114,8 @@ bool relay_link_start(struct relay_link *link, const struct db_call *call)
         return false;
     if (link->fd >= 0 && is_stale(link))
         relay_link_close(link);
+    if (link->sent_off)
+        return false;
     if (link->fd < 0 && !open_link(link)) {
         avoid(link, AWAY_MS);
         return false;
@@ -161,6 +165,9 @@ static void take_answer(struct relay_link *link, struct text frame)
     switch (wire_get_kind(frame)) {
     case ANSWER_ALIVE:
         link->silent_until = clock_ms() + RELAY_SILENCE_MS;
+        break;
+    case ANSWER_DIRECT:
+        link->sent_off = true;
         break;
     case ANSWER_ROWS:
         link->failure = (struct failure){.error = OK};

@@ -269,7 +269,7 @@ enum answer_kind wire_get_kind(struct text frame)
     struct reader reader = frame_reader(frame);
     uint32_t kind = get_number(&reader);
 
-    return reader.broken || kind > ANSWER_BUSY ? ANSWER_OTHER_BUILD : (enum answer_kind)kind;
+    return reader.broken || kind > ANSWER_DIRECT ? ANSWER_OTHER_BUILD : (enum answer_kind)kind;
 }
 
 struct db_rows *wire_get_rows(struct text frame, const struct db_call *call)

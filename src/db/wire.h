@@ -28,7 +28,8 @@ enum answer_kind {
     ANSWER_ROWS,
     ANSWER_FAILURE,
     ANSWER_OTHER_BUILD, /* nothing was done, and will not be */
-    ANSWER_BUSY         /* nothing was done: there are too many, or others hold it up */
+    ANSWER_BUSY,        /* nothing was done: there are too many, or others hold it up */
+    ANSWER_DIRECT /* another answer follows; then call directly, until this socket is closed */
 };
 
 /* Rows of an answer: all of them where `rows` is NULL, else those, in that order, without their

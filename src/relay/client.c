@@ -105,6 +105,12 @@ void client_write(struct client *client)
     }
 }
 
+void client_send_off(struct client *client)
+{
+    client->sent_off = true;
+    wire_put_kind(&client->out, ANSWER_DIRECT);
+}
+
 static void answered(struct client *client)
 {
     buffer_clear(&client->in);

@@ -48,6 +48,8 @@ void lanes_add(struct lanes *lanes, struct client *client, int64_t now)
     if (merge_can_begin(&client->call))
         line = now < client->alone_until ? LINE_ALONE : LINE_TOGETHER;
     client->alive_at = now + RELAY_ALIVE_MS;
+    client->calls = now < client->called_at + FREQUENT_MS ? client->calls + 1 : 1;
+    client->called_at = now;
     counter_add(lanes->came, 1);
     line_add(&lanes->lines[line], client, now);
 }
@@ -169,6 +171,14 @@ static enum line_kind next_line(const struct lanes *lanes, const struct lane *la
 /* ---- the end of a call
  * ---------------------------------------------------------------------------- */
 
+static void answer_alone(const struct lanes *lanes, struct client *client,
+                         const struct db_rows *rows)
+{
+    if (lanes->company <= ALONE_MAX && client->calls >= FREQUENT_CALLS)
+        client_send_off(client);
+    client_answer_rows(client, rows, NULL);
+}
+
 /* One that has gone only now, while it was answered, is yet to be forgotten. */
 static void release(struct client *client)
 {
@@ -207,21 +217,21 @@ static void end_together(struct lanes *lanes, struct lane *lane, enum error erro
 
             client_answer_rows(client, rows, &part);
         } else {
-            client_answer_rows(client, rows, NULL);
+            answer_alone(lanes, client, rows);
         }
         release(client);
     }
 }
 
-static void end_single(struct lane *lane, enum error error, const struct failure *failure,
-                       const struct db_rows *rows, int64_t now)
+static void end_single(const struct lanes *lanes, struct lane *lane, enum error error,
+                       const struct failure *failure, const struct db_rows *rows, int64_t now)
 {
     struct client *client = lane->clients;
 
     if (lane->line == LINE_ALONE)
         client->alone_until = now - lane->since > SLOW_MS ? now + SLOW_FOR_MS : 0;
     if (error == OK)
-        client_answer_rows(client, rows, NULL);
+        answer_alone(lanes, client, rows);
     else
         client_answer_failure(client, failure);
     release(client);
@@ -239,7 +249,7 @@ static bool advance_lane(struct lanes *lanes, struct lane *lane, int64_t now)
     if (lane->line == LINE_TOGETHER)
         end_together(lanes, lane, error, &failure, rows, now);
     else
-        end_single(lane, error, &failure, rows, now);
+        end_single(lanes, lane, error, &failure, rows, now);
     lane->clients = NULL;
     arena_reset(lane->arena);
     return true;

@@ -144,6 +144,14 @@ static void serve_client(struct relay *relay, struct client *client, short event
         read_client(relay, client, room, now);
 }
 
+/* With the others they have calls to share again. */
+static void call_back(struct relay *relay)
+{
+    for (size_t i = 0; i < relay->count; i++)
+        if (relay->clients[i]->sent_off && !is_owed(relay->clients[i]))
+            client_close(relay->clients[i]);
+}
+
 static void forget_gone(struct relay *relay)
 {
     size_t kept = 0;
@@ -219,7 +227,10 @@ static enum error wait_and_serve(struct relay *relay, struct pollfd *fds, struct
         serve_client(relay, relay->clients[i], clients[i].revents, &room, now);
     if (fds[POLL_SOCKET].revents != 0)
         accept_clients(relay, now);
+    if (relay->count > ALONE_MAX)
+        call_back(relay);
     forget_gone(relay);
+    relay->lanes.company = relay->count;
     lanes_advance(&relay->lanes, now);
     forget_gone(relay);
     return OK;

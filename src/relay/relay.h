@@ -7,8 +7,9 @@
  * doubt, and call directly until it is back.
  *
  * Nobody waits for company: a call goes out when a lane is free, and takes with it what has come
- * meanwhile. And nobody waits for somebody's else trouble, or not for long: what does not get done
- * in time as one is done one by one, in lanes of its own.
+ * meanwhile. Who calls often and has hardly any company calls directly, as long as it has none,
+ * and is counted here meanwhile. And nobody waits for somebody's else trouble, or not for long:
+ * what does not get done in time as one is done one by one, in lanes of its own.
  *
  *   main.c    argv, signals, the socket, the loop
  *   client.c  bytes to calls, answers to bytes
@@ -34,6 +35,9 @@
 #define TOGETHER_MS     1000 /* what several are in, or what others wait behind, may take so long */
 #define SLOW_MS         250  /* who took longer alone stays alone */
 #define SLOW_FOR_MS     10000 /* for so long */
+#define ALONE_MAX       4     /* so few have nothing to share */
+#define FREQUENT_MS     250   /* between the calls of one who calls often */
+#define FREQUENT_CALLS  64    /* of them: a connection of its own is worth its price */
 
 /* ---- clients ------------------------------------------------------------------------------------
  */
@@ -54,6 +58,9 @@ struct client {
     int64_t since;    /* clock_ms: when it began its call, came into its line, or got its answer */
     int64_t alive_at; /* when to say next that we are */
     int64_t alone_until; /* it held up others */
+    int64_t called_at;
+    unsigned calls; /* one soon after the other */
+    bool sent_off;  /* it calls directly, until its socket is closed */
 };
 
 struct client *client_new(int fd);
@@ -64,6 +71,8 @@ void client_dismiss(struct client *client, enum answer_kind kind);
 /* Reads what is there, a call of `room` bytes at most. True: it is complete, and is to be put in a
  * line. An end or a fault closes it. */
 bool client_read(struct client *client, size_t room);
+/* With its next answer it is told to call directly: one process less for each call. */
+void client_send_off(struct client *client);
 /* Writes what can be written now. */
 void client_write(struct client *client);
 /* The answers; then it may ask again. To one that is gone they do nothing. */
@@ -104,7 +113,8 @@ struct lanes {
     struct lane *all;
     size_t count, together;
     int64_t timeout_ms;
-    bool put_off; /* a call could have been started, but it was long ago that we looked */
+    size_t company; /* clients that are here */
+    bool put_off;   /* a call could have been started, but it was long ago that we looked */
     shared_word *came, *went; /* calls: from clients, to the database */
 };
 

@@ -10,13 +10,16 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "ctl/ctl.h"
 
 #define GAP           2
 #define CUT_MARK      "\xE2\x80\xA6" /* … */
-#define NARROW        8              /* no column is made narrower than this */
 #define HEADING_LINES 2  /* of the screen that are no rows: the heading, and the prompt */
 #define ISO_SIZE      24 /* 2026-11-22T12:00:00.000Z */
+#define DATE_SIZE     10
+#define LINE_WIDE     16 /* of a line of what goes on and on: no column but the last is wider */
+#define LINE_NARROW   9  /* nor needs to be */
 
 /* ---- the terminal -------------------------------------------------------------------------------
  */
@@ -85,14 +88,29 @@ static bool is_iso_time(struct text text)
            text.data[23] == 'Z' && strspn(text.data, "0123456789-:TZ.") >= ISO_SIZE;
 }
 
+/* A time of day before a date: of today "16:00:00Z", else "11-22 16:00Z", of another year its date.
+ */
+static struct text brief_time(const struct ctl *ctl, const char *iso)
+{
+    char today[CLOCK_ISO_SIZE];
+
+    clock_iso(clock_wall_ms(), today);
+    if (strncmp(iso, today, DATE_SIZE) == 0)
+        return text_of(arena_printf(ctl->arena, "%.8sZ", iso + 11));
+    if (strncmp(iso, today, 5) == 0)
+        return text_of(arena_printf(ctl->arena, "%.5s %.5sZ", iso + 5, iso + 11));
+    return text_of(arena_printf(ctl->arena, "%.10s", iso));
+}
+
 /* On a terminal a time is shorter: to the second. */
-static struct text shown(const struct ctl *ctl, struct text text)
+static struct text shown(const struct ctl *ctl, struct text text, bool brief)
 {
     char *copy = arena_alloc(ctl->arena, text.len + 1);
     size_t len = 0, length;
 
     if (ctl->screen.columns > 0 && is_iso_time(text))
-        return text_of(arena_printf(ctl->arena, "%.10s %.8sZ", text.data, text.data + 11));
+        return brief ? brief_time(ctl, text.data)
+                     : text_of(arena_printf(ctl->arena, "%.10s %.8sZ", text.data, text.data + 11));
     for (size_t i = 0; i < text.len; i += length) {
         if (steers((const unsigned char *)text.data + i, text.len - i, &length)) {
             copy[len++] = ' ';
@@ -104,7 +122,7 @@ static struct text shown(const struct ctl *ctl, struct text text)
     return (struct text){copy, len};
 }
 
-struct text ctl_cell(const struct ctl *ctl, const struct document *value)
+static struct text cell(const struct ctl *ctl, const struct document *value, bool brief)
 {
     struct text text;
 
@@ -124,7 +142,12 @@ struct text ctl_cell(const struct ctl *ctl, const struct document *value)
         text = document_text(ctl->arena, value);
         break;
     }
-    return shown(ctl, text);
+    return shown(ctl, text, brief);
+}
+
+struct text ctl_cell(const struct ctl *ctl, const struct document *value)
+{
+    return cell(ctl, value, false);
 }
 
 /* Characters, not bytes; wide ones count as one, which only costs alignment. */
@@ -137,81 +160,177 @@ static unsigned width_of(struct text text)
     return width;
 }
 
-/* The beginning of what is too wide, with room for the mark. */
-static struct text cut(struct text text, unsigned width)
+/* The beginning of what is too wide, or of an id the end, in which they differ; with room for the
+ * mark. */
+static struct text cut(struct text text, unsigned width, bool at_front)
 {
-    unsigned seen = 0;
+    unsigned all = width_of(text), seen = 0;
 
-    if (width_of(text) <= width)
+    if (all <= width)
         return text;
-    for (size_t i = 0; i < text.len; i++)
-        if (((unsigned char)text.data[i] & 0xC0) != 0x80 && ++seen == width)
+    for (size_t i = 0; i < text.len; i++) {
+        if (((unsigned char)text.data[i] & 0xC0) == 0x80)
+            continue;
+        seen++;
+        if (!at_front && seen == width)
             return (struct text){text.data, i};
+        if (at_front && all - seen + 1 == width - 1)
+            return (struct text){text.data + i, text.len - i};
+    }
     return text;
 }
 
-/* Takes from the widest until the table is as wide as the terminal. */
-static void fit(const struct ctl *ctl, unsigned *widths, unsigned count)
+static void print_cell(struct text text, unsigned width, bool at_front, bool last)
 {
-    unsigned total = count > 0 ? (count - 1) * GAP : 0;
+    struct text part = cut(text, width, at_front);
+    bool is_cut = part.len < text.len;
+    unsigned used = width_of(part) + is_cut, pad = used < width + GAP ? width + GAP - used : 0;
 
-    for (unsigned c = 0; c < count; c++)
-        total += widths[c];
-    while (ctl->screen.columns > 0 && total > ctl->screen.columns) {
-        unsigned widest = 0;
+    printf("%s%.*s%s%*s", is_cut && at_front ? CUT_MARK : "", (int)part.len, part.data,
+           is_cut && !at_front ? CUT_MARK : "", last ? 0 : (int)pad, "");
+    if (last)
+        putchar('\n');
+}
 
-        for (unsigned c = 1; c < count; c++)
-            if (widths[c] > widths[widest])
-                widest = c;
-        if (widths[widest] <= NARROW)
-            return;
-        widths[widest]--;
-        total--;
+/* ---- a table ------------------------------------------------------------------------------------
+ */
+
+/* What a narrow terminal does without: first those before the NULL, then, when ids are short, the
+ * others. */
+static const char *const spare_columns[] = {"dueAt", "revokedAt", "completedAt", NULL, "createdAt"};
+#define SPARE_COLUMNS (sizeof(spare_columns) / sizeof(spare_columns[0]))
+static const char *const id_columns[] = {"id", "workflowUuid", "messageId", "deliveryId",
+                                         "conversationId"};
+
+enum nature { NATURE_TEXT, NATURE_TIME, NATURE_ID };
+
+struct layout {
+    const struct ctl *ctl;
+    struct document *rows;
+    size_t row_count;
+    struct column columns[TABLE_COLUMNS_MAX];
+    enum nature natures[TABLE_COLUMNS_MAX];
+    unsigned widths[TABLE_COLUMNS_MAX];
+    unsigned count;
+    bool brief;
+};
+
+static const struct document *value_at(const struct layout *layout, size_t row, unsigned column)
+{
+    return document_get(document_at(layout->rows, row), layout->columns[column].key);
+}
+
+static void measure(struct layout *layout)
+{
+    for (unsigned c = 0; c < layout->count; c++) {
+        layout->widths[c] = width_of(text_of(layout->columns[c].heading));
+        for (size_t r = 0; r < layout->row_count; r++) {
+            unsigned width = width_of(cell(layout->ctl, value_at(layout, r, c), layout->brief));
+            if (width > layout->widths[c])
+                layout->widths[c] = width;
+        }
     }
 }
 
-static void print_cell(struct text text, unsigned width, bool last)
+static enum nature nature_of(const struct layout *layout, unsigned column)
 {
-    struct text begin = cut(text, width);
-    unsigned pad = width + GAP - width_of(begin) - (begin.len < text.len);
+    for (size_t i = 0; i < sizeof(id_columns) / sizeof(id_columns[0]); i++)
+        if (strcmp(layout->columns[column].key, id_columns[i]) == 0)
+            return NATURE_ID;
+    for (size_t r = 0; r < layout->row_count; r++) {
+        const struct document *value = value_at(layout, r, column);
+        if (document_kind(value) == DOCUMENT_STRING && is_iso_time(document_string(value)))
+            return NATURE_TIME;
+    }
+    return NATURE_TEXT;
+}
 
-    printf("%.*s%s%*s", (int)begin.len, begin.data, begin.len < text.len ? CUT_MARK : "",
-           last ? 0 : (int)pad, "");
-    if (last)
-        putchar('\n');
+static bool too_wide(const struct layout *layout)
+{
+    unsigned total = layout->count > 0 ? (layout->count - 1) * GAP : 0;
+
+    for (unsigned c = 0; c < layout->count; c++)
+        total += layout->widths[c];
+    return total > layout->ctl->screen.columns;
+}
+
+/* Takes from the widest of its nature until the table fits, or none is wider than `least`. */
+static void narrow(struct layout *layout, enum nature nature, unsigned least)
+{
+    while (too_wide(layout)) {
+        unsigned widest = layout->count;
+
+        for (unsigned c = 0; c < layout->count; c++)
+            if (layout->natures[c] == nature && layout->widths[c] > least &&
+                (widest == layout->count || layout->widths[c] > layout->widths[widest]))
+                widest = c;
+        if (widest == layout->count)
+            return;
+        layout->widths[widest]--;
+    }
+}
+
+static void leave_out(struct layout *layout, const char *key)
+{
+    for (unsigned c = 0; c < layout->count; c++)
+        if (strcmp(layout->columns[c].key, key) == 0) {
+            size_t behind = --layout->count - c;
+            memmove(&layout->columns[c], &layout->columns[c + 1], behind * sizeof(struct column));
+            memmove(&layout->natures[c], &layout->natures[c + 1], behind * sizeof(enum nature));
+            memmove(&layout->widths[c], &layout->widths[c + 1], behind * sizeof(unsigned));
+            return;
+        }
+}
+
+/* What tells one row from another stays for longest: the time of day, and the ends of ids. */
+static void fit(struct layout *layout)
+{
+    size_t spare = 0;
+
+    if (!too_wide(layout))
+        return;
+    for (unsigned c = 0; c < layout->count; c++)
+        layout->natures[c] = nature_of(layout, c);
+    layout->brief = true;
+    measure(layout);
+    narrow(layout, NATURE_TEXT, 16);
+    for (; spare_columns[spare]; spare++)
+        if (too_wide(layout))
+            leave_out(layout, spare_columns[spare]);
+    narrow(layout, NATURE_TEXT, 12);
+    narrow(layout, NATURE_ID, 20);
+    for (spare++; spare < SPARE_COLUMNS; spare++)
+        if (too_wide(layout))
+            leave_out(layout, spare_columns[spare]);
+    narrow(layout, NATURE_TEXT, 8);
+    narrow(layout, NATURE_ID, 12);
+    narrow(layout, NATURE_TIME, 8);
 }
 
 void ctl_print_rows(const struct ctl *ctl, const char *name, struct document *rows,
                     const struct column *columns, unsigned column_count)
 {
-    unsigned widths[TABLE_COLUMNS_MAX] = {0};
-    size_t count = document_count(rows);
+    struct layout layout = {.ctl = ctl, .rows = rows, .row_count = document_count(rows)};
 
     if (ctl->json) {
         ctl_print_object(ctl, document_put(document_object(ctl->arena), name, rows));
         return;
     }
-    if (column_count > TABLE_COLUMNS_MAX)
-        column_count = TABLE_COLUMNS_MAX;
-    if (ctl->screen.rows > 0 && count > ctl->screen.rows)
-        count = ctl->screen.rows;
-    for (unsigned c = 0; c < column_count; c++) {
-        widths[c] = width_of(text_of(columns[c].heading));
-        for (size_t r = 0; r < count; r++) {
-            unsigned width =
-                width_of(ctl_cell(ctl, document_get(document_at(rows, r), columns[c].key)));
-            if (width > widths[c])
-                widths[c] = width;
-        }
-    }
-    if (*columns[0].heading)
-        fit(ctl, widths, column_count);
-    for (unsigned c = 0; c < column_count && *columns[0].heading; c++)
-        print_cell(text_of(columns[c].heading), widths[c], c + 1 == column_count);
-    for (size_t r = 0; r < count; r++)
-        for (unsigned c = 0; c < column_count; c++)
-            print_cell(ctl_cell(ctl, document_get(document_at(rows, r), columns[c].key)), widths[c],
-                       c + 1 == column_count);
+    layout.count = column_count < TABLE_COLUMNS_MAX ? column_count : TABLE_COLUMNS_MAX;
+    for (unsigned c = 0; c < layout.count; c++)
+        layout.columns[c] = columns[c];
+    if (ctl->screen.rows > 0 && layout.row_count > ctl->screen.rows)
+        layout.row_count = ctl->screen.rows;
+    measure(&layout);
+    if (ctl->screen.columns > 0 && *columns[0].heading)
+        fit(&layout);
+    for (unsigned c = 0; c < layout.count && *columns[0].heading; c++)
+        print_cell(text_of(layout.columns[c].heading), layout.widths[c], false,
+                   c + 1 == layout.count);
+    for (size_t r = 0; r < layout.row_count; r++)
+        for (unsigned c = 0; c < layout.count; c++)
+            print_cell(cell(ctl, value_at(&layout, r, c), layout.brief), layout.widths[c],
+                       layout.natures[c] == NATURE_ID, c + 1 == layout.count);
 }
 
 void ctl_print_object(const struct ctl *ctl, struct document *object)
@@ -229,8 +348,8 @@ void ctl_print_object(const struct ctl *ctl, struct document *object)
     for (size_t i = 0; i < document_count(object); i++) {
         struct text key = document_key(object, i);
         const char *name = arena_text(ctl->arena, key).data;
-        print_cell(key, width, false);
-        print_cell(ctl_cell(ctl, document_get(object, name)), UINT_MAX, true);
+        print_cell(key, width, false, false);
+        print_cell(ctl_cell(ctl, document_get(object, name)), UINT_MAX, false, true);
     }
 }
 
@@ -238,15 +357,25 @@ enum error ctl_print_line(const struct ctl *ctl, struct document *object,
                           const struct column *columns, const unsigned *widths,
                           unsigned column_count, struct failure *failure)
 {
-    if (ctl->json) {
+    unsigned left = ctl->screen.columns;
+
+    if (ctl->json)
         ctl_print_object(ctl, object);
-    } else {
-        for (unsigned c = 0; c < column_count; c++) {
-            struct text text = object ? ctl_cell(ctl, document_get(object, columns[c].key))
-                                      : text_of(columns[c].heading);
-            unsigned width = width_of(text) > widths[c] ? width_of(text) : widths[c];
-            print_cell(text, width, c + 1 == column_count);
+    for (unsigned c = 0; c < column_count && !ctl->json; c++) {
+        struct text text = object ? cell(ctl, document_get(object, columns[c].key), true)
+                                  : text_of(columns[c].heading);
+        unsigned width = width_of(text) > widths[c] ? width_of(text) : widths[c];
+        bool last = c + 1 == column_count;
+
+        if (ctl->screen.columns > 0 && !last) {
+            width = widths[c] > LINE_NARROW ? LINE_NARROW : widths[c];
+            width = width_of(text) > width ? width_of(text) : width;
+            width = width > LINE_WIDE ? LINE_WIDE : width;
+            left = left > width + GAP ? left - width - GAP : 0;
+        } else if (left > LINE_NARROW) {
+            width = left;
         }
+        print_cell(text, width, last, last);
     }
     if (fflush(stdout) != 0)
         return failure_set(failure, ERR_IO, "the answer could not be written");

@@ -432,10 +432,12 @@ const char *verb_usage(const struct arguments *arguments, struct buffer *out)
         buffer_clear(out);
         return verb_usage(NULL, out);
     }
-    buffer_append_string(out, "\nThe exit status is 0, or tells the error: 64 usage, 65 bad data, "
-                              "66 not found,\n67 no such recipient, 69 database away, 73 it exists "
-                              "already, 75 try again,\n77 not allowed, 78 configuration or "
-                              "schema.\n");
+    buffer_append_string(
+        out, "\nThe exit status is 0, or tells the error: 64 usage, 65 bad data, "
+             "66 not found,\n67 no such recipient, 69 database away, 73 it exists "
+             "already, 74 not written, 75 try again,\n77 not allowed, 78 configuration or "
+             "schema.\n\nOn a terminal a table is cut to its width; "
+             "behind | cat it is whole.\n");
     return out->data;
 }
 

@@ -6,6 +6,7 @@ refuses of times and scopes."""
 import fcntl
 import os
 import pty
+import re
 import struct
 import sys
 import termios
@@ -71,6 +72,25 @@ def width(stage):
     tap.ok("…" not in on_terminal(stage, "doctor"), "what doctor says is never cut")
 
 
+def told_apart(stage):
+    """What tells one row from another is what a narrow terminal keeps: the time of day, the ends of ids."""
+    head, *rows = on_terminal(stage, "message", "list").splitlines()
+    tap.equal(len(set(row.split()[0] for row in rows)), len(rows), "no two rows begin alike")
+    tap.ok(all(row.split()[0].endswith(f"-message-{29 - n}") for n, row in enumerate(rows)), "an id keeps its end", rows)
+    tap.ok("ACCEPTED" in head and "DUE" not in head, "when a message is due goes before that", head)
+    tap.ok(all(re.search(r" \d\d:\d\d(:\d\d)?Z ", row) for row in rows), "of a stamp the time of day stays", rows[:3])
+    tap.ok("DUE" in on_terminal(stage, "message", "list", columns=200).splitlines()[0], "where there is room nothing goes")
+    for arguments in (["workflow", "list"], ["token", "list"], ["audit", "list"], ["agent", "list"], ["workflow", "steps", "system:a-rather-long-key-of-the-message-1"]):
+        for columns in (60, 80):
+            lines = on_terminal(stage, *arguments, columns=columns).splitlines()
+            tap.ok(max(map(len, lines)) <= columns, f"{columns} columns: {' '.join(arguments)}", lines[:3])
+    head, *rows = on_terminal(stage, "workflow", "list").splitlines()
+    tap.ok(sum(f"-message-{n}" in row for n in range(30) for row in rows) >= 30, "workflow list, too", rows[:3])
+    stamp = "2025-07-03T10:00:00.000Z"
+    stage.sql(f"update openclaw.audit set at = extract(epoch from '{stamp}'::timestamptz) * 1000")
+    tap.ok("2025-07-03 " in on_terminal(stage, "audit", "list", columns=60), "of another year its date")
+
+
 def refused(stage):
     for arguments, word in (
         (["message", "send", "bob", "x", "--delay", "90"], "500ms"),
@@ -93,6 +113,7 @@ def main():
     with Stage() as stage:
         steering(stage)
         width(stage)
+        told_apart(stage)
         refused(stage)
     return tap.done()
 

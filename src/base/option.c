@@ -407,7 +407,7 @@ static const char common_usage[] =
     "  --config FILE    read this file instead of " DEFAULT_FILE "\n"
     "                   (or of the one that the environment variable GATEWAY_ENV names)\n"
     "  --check-config   say what is wrong with the configuration, and end\n"
-    "  --version, --help\n";
+    "  --version, -h, --help\n";
 
 int options_from_arguments(struct options *ret_options, int argc, char **argv, const char *usage,
                            option_check *check, enum option_check_when when)

@@ -433,11 +433,10 @@ const char *verb_usage(const struct arguments *arguments, struct buffer *out)
         return verb_usage(NULL, out);
     }
     buffer_append_string(
-        out, "\nThe exit status is 0, or tells the error: 64 usage, 65 bad data, "
-             "66 not found,\n67 no such recipient, 69 database away, 73 it exists "
-             "already, 74 not written, 75 try again,\n77 not allowed, 78 configuration or "
-             "schema.\n\nOn a terminal a table is cut to its width; "
-             "behind | cat it is whole.\n");
+        out, "\nThe exit status is 0, or tells the error: 64 usage, 65 bad data, 66 not found,\n"
+             "67 no such recipient, 69 database away, 73 it exists already, 74 not written,\n"
+             "75 try again, 77 not allowed, 78 configuration or schema.\n\n"
+             "On a terminal a table is cut to its width; behind | cat it is whole.\n\n");
     return out->data;
 }
 

@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Runs the examples of README.md and docs/*.md as they stand, against a running stack, and compares
-what they print with what the document says they print.
+"""Runs the examples of README.md and docs/*.md as they stand, and compares what they print with what the
+document says they print. One deploy/quickstart, its demonstration included, serves all of them, one after
+the other in the order in which README's "Read on" names them: as for somebody who reads on.
+
+    examples.py [DOCUMENT ...]  (or $DOCUMENTS) only these, in this order
 
 A fenced block is an example by its info string; what else stands there is a name=value:
 
@@ -13,10 +16,10 @@ A fenced block is an example by its info string; what else stands there is a nam
                                 alone on one, for any number of lines
 
     status=N                    the exit status of the example (0)
-    needs=NAME,NAME             SKIP without: a program, node:PACKAGE, or typescript (node 22.18)
+    needs=NAME,NAME             SKIP without: a program, node:PACKAGE, or typescript (node 22.19)
 
-The shell's folder looks like a clone after deploy/quickstart: there are deploy, src and var, and
-node_modules as after npm install. `<!-- stack: NAME=VALUE … -->` in a document gives settings. In
+Each document has a shell and a folder of its own, which looks like a clone after deploy/quickstart: there are
+deploy, src and var, and node_modules as after npm install. `<!-- stack: NAME=VALUE … -->` in a document gives settings. In
 addresses the ports 8000 and 18789 stand for those of the test.
 """
 
@@ -43,7 +46,7 @@ from tap import Tap
 PATIENCE = 90.0  # seconds that one example may take
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.M | re.S)
 SERVED_PORT, GATEWAY_PORT = "8000", "18789"
-TYPESCRIPT_NODE = (22, 18)
+TYPESCRIPT_NODE = (22, 19)  # what @openclaw/gateway-client asks for
 
 tap = Tap()
 
@@ -151,17 +154,32 @@ class Terminal:
         self.process.wait()
 
 
+class Place:
+    """The quick start that all documents are read at, with the settings that they ask for."""
+
+    def __init__(self, texts):
+        self.port = str(cluster.free_tcp_port())
+        settings = {}
+        for text in texts:
+            found = re.search(r"^<!-- stack: (.*?) -->$", text, re.M)
+            settings |= dict(word.split("=", 1) for word in found.group(1).split()) if found else {}
+        settings = {key: value.replace(SERVED_PORT, self.port) for key, value in settings.items()}
+        self.stack = Stack(settings=settings, start=False)
+        result = self.stack.quickstart("start", "--no-install")
+        tap.ok(result.returncode == 0, "deploy/quickstart", result.stdout + result.stderr)
+        self.stack.read_environment()
+        self.gateway_port = urllib.parse.urlsplit(self.stack.url).port
+
+    def close(self):
+        self.stack.close()
+
+
 class Reader:
     """Somebody who goes through one document."""
 
-    def __init__(self, name, text):
-        self.name = name
-        self.port = str(cluster.free_tcp_port())
-        found = re.search(r"^<!-- stack: (.*?) -->$", text, re.M)
-        settings = dict(word.split("=", 1) for word in found.group(1).split()) if found else {}
-        settings = {key: value.replace(SERVED_PORT, self.port) for key, value in settings.items()}
-        self.stack = Stack(settings=settings)
-        self.gateway_port = urllib.parse.urlsplit(self.stack.url).port
+    def __init__(self, name, place):
+        self.name, self.stack = name, place.stack
+        self.port, self.gateway_port = place.port, place.gateway_port
         self.directory = tempfile.mkdtemp(prefix="ocgd-")
         links = {name: os.path.join(SOURCE, name) for name in ("deploy", "src", "docs")}
         links |= {"var": self.stack.directory, "node_modules": node.modules()}
@@ -175,8 +193,6 @@ class Reader:
         environment = dict(self.stack._environment)
         local = os.path.join(self.directory, "bin")
         os.makedirs(local)
-        # what `make install` would have put into PATH
-        os.symlink(self.stack.env["GATEWAYCTL"], os.path.join(local, "gatewayctl"))
         with open(os.path.join(local, "python3"), "w", encoding="utf-8") as file:
             file.write(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
         os.chmod(os.path.join(local, "python3"), 0o755)
@@ -253,7 +269,6 @@ class Reader:
         if self.server:
             self.server.kill()
             self.server.wait()
-        self.stack.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -264,23 +279,41 @@ def test_runner():
     tap.ok(not good.fullmatch(printed("a b c\n1\n2\nthe end")), "and nothing else")
 
 
-def test_document(path):
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    found = blocks_of(text)
-    if not found:
-        return
-    reader = Reader(os.path.relpath(path, SOURCE), text)
+def read(document):
+    with open(os.path.join(SOURCE, document), encoding="utf-8") as file:
+        return file.read()
+
+
+def reading_order():
+    """README.md, what its "Read on" names, and what it does not name."""
+    readme = read("README.md")
+    named = re.findall(r"\]\((docs/[\w-]+\.md)\)", readme[readme.index("\n## Read on") :])
+    there = [os.path.relpath(path, SOURCE) for path in sorted(glob.glob(f"{SOURCE}/docs/*.md"))]
+    return [*dict.fromkeys(["README.md", *named, *there])]
+
+
+def test_document(name, place):
+    # whoever reads on does so at leisure: what a document has killed at its end is back
+    wait(lambda: place.stack.http("GET", "/health")[1].get("status") == "healthy", "it is healthy", PATIENCE)
+    reader = Reader(name, place)
     try:
-        for block in found:
+        for block in blocks_of(read(name)):
             reader.take(block)
     finally:
         reader.close()
 
 
+def test_documents(chosen):
+    documents = [name for name in chosen if blocks_of(read(name))]
+    place = Place([read(name) for name in documents])
+    try:
+        for name in documents:
+            test_document(name, place)
+    finally:
+        place.close()
+
+
 skip_without_stack("jq")
 test_runner()
-chosen = sys.argv[1:] or os.environ.get("DOCUMENTS", "").split()
-for document in chosen or ["README.md", *sorted(glob.glob(os.path.join(SOURCE, "docs", "*.md")))]:
-    test_document(os.path.join(SOURCE, document))
+test_documents(sys.argv[1:] or os.environ.get("DOCUMENTS", "").split() or reading_order())
 sys.exit(tap.done())

@@ -106,7 +106,7 @@ class Setting:
     def pooler_socket(self):
         """PG* of the way a session goes to the database: the pooler's Unix socket."""
         with open(self.stack.env["GATEWAY_ENV"], encoding="utf-8") as file:
-            url = next(line for line in file if line.startswith("DATABASE_URL=")).partition("=")[2].strip().strip('"')
+            url = next(line for line in file if line.startswith("DATABASE_URL=")).partition("=")[2].strip().strip("'")
         parts = urllib.parse.urlsplit(url)
         query = dict(urllib.parse.parse_qsl(parts.query))
         return {

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: MIT
 # The quick start's agents, what a client needs to know, and the demonstration.
 
-# A token is shown once; it is kept in $etc/tokens (0600). Where that file was lost the token is rotated.
+# A token is shown once; it is kept in $etc/tokens (0600). Where that file was lost, or the token has ended, it is
+# rotated.
 provision_agents() {
     local name token
     touch "$etc/tokens" && chmod 600 "$etc/tokens"
     for name in alice bob operator; do
-        grep -q "^$name " "$etc/tokens" && continue
+        token_is_taken "$(token_of "$name")" && continue
         token=$(new_token "$name") || fail "no token for $name"
-        echo "$name $token" >>"$etc/tokens"
+        { sed "/^$name /d" "$etc/tokens"; echo "$name $token"; } | secret_file '' "$etc/tokens"
         note "$name"
     done
+}
+
+# Only 401 says that it is not: a gateway that is busy says nothing of tokens.
+token_is_taken() {
+    [ -n "$1" ] && [ "$(printf 'Authorization: Bearer %s\n' "$1" |
+        curl -s -o /dev/null -w '%{http_code}' -H @- "http://$HOST:$PORT/workflows?limit=1")" != 401 ]
 }
 
 new_token() {
@@ -32,7 +39,7 @@ DIRECT_DATABASE_URL=postgresql://openclaw_owner:$owner_password@127.0.0.1:$postg
 ALICE_TOKEN=$(token_of alice)
 BOB_TOKEN=$(token_of bob)
 OPERATOR_TOKEN=$(token_of operator)
-GATEWAYCTL=$var/gatewayctl
+GATEWAYCTL=$state/gatewayctl
 GATEWAY_ENV=$etc/gateway.env
 END
 }

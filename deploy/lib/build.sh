@@ -16,7 +16,8 @@ build_tree() {
     exec 8>&-
     if [ ! -e "$dir/Makefile" ] || [ "$(cat "$dir/.configured-with" 2>/dev/null)" != "$*" ]; then
         note "configure $*"
-        (cd "$dir" && quietly "$log" "$root/configure" "$@") || exit 1
+        # by a relative path: configure refuses one with a space in it
+        (cd "$dir" && quietly "$log" "$(realpath --relative-to=. "$root")/configure" "$@") || exit 1
         printf '%s\n' "$*" >"$dir/.configured-with"
     fi
     note "make (log: $log)"

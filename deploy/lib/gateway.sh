@@ -47,11 +47,11 @@ our_lines() {
 # written by deploy/quickstart at every start; put settings of your own into $etc/gateway.local.env
 HOST=$HOST
 PORT=$PORT
-DATABASE_URL=postgresql://$2@/$1?host=$run/pooler&port=$pooler_port
-DIRECT_DATABASE_URL=postgresql://$2@/$DATABASE?host=$run/postgres&port=$postgres_port
-RUNTIME_DIR=$run/gateway/bells
-HTTP_SOCKET=$run/gateway/http.sock
-ALLOWED_ORIGINS="http://$HOST:$PORT http://localhost:$PORT"
+DATABASE_URL='postgresql://$2@/$1?host=$run/pooler&port=$pooler_port'
+DIRECT_DATABASE_URL='postgresql://$2@/$DATABASE?host=$run/postgres&port=$postgres_port'
+RUNTIME_DIR='$run/gateway/bells'
+HTTP_SOCKET='$run/gateway/http.sock'
+ALLOWED_ORIGINS='http://$HOST:$PORT http://localhost:$PORT'
 END
 }
 
@@ -63,10 +63,11 @@ write_environment() {
     quietly "$log_dir/configuration.log" "$bin/gatewayctl" --config "$etc/sweeper.env" --check-config
 }
 
-# $var/gatewayctl is gatewayctl with this stack's settings, for people: it needs nothing in the environment.
+# $state/gatewayctl is gatewayctl with this stack's settings, for people: it needs nothing in the environment.
+# $var/gatewayctl is the same.
 # Whoever may run it is, on PostgreSQL's own socket, the owner of the schemas: so `migrate` works.
 write_ctl() {
-    cat >"$var/gatewayctl.new" <<END
+    cat >"$state/gatewayctl.new" <<END
 #!/bin/sh
 # written by deploy/quickstart
 : "\${GATEWAY_ENV:=$etc/gateway.env}"
@@ -74,7 +75,8 @@ write_ctl() {
 export GATEWAY_ENV DIRECT_DATABASE_URL
 exec $(printf %q "$bin/gatewayctl") "\$@"
 END
-    chmod 755 "$var/gatewayctl.new" && mv -f "$var/gatewayctl.new" "$var/gatewayctl"
+    chmod 755 "$state/gatewayctl.new" && mv -f "$state/gatewayctl.new" "$state/gatewayctl"
+    [ "$state" = "$var" ] || ln -sfn "$state/gatewayctl" "$var/gatewayctl"
 }
 
 migrate() { quietly "$log_dir/migrate.log" "$var/gatewayctl" migrate; }

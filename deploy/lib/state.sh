@@ -2,8 +2,9 @@
 # Where the private stack keeps what it owns, and who owns it.
 #
 #   $var/                  var/ of the clone, or VAR_DIR
-#   $state/                $var itself; where the service users cannot reach $var (a clone under /root),
-#                          a folder under /var/tmp that $var/state points to
+#   $state/                $var itself; where the service users cannot reach $var (a clone under /root), or
+#                          a server cannot read its path (a space), a folder under /var/tmp that
+#                          $var/state points to
 #     postgres/            the cluster                              (database user, 0700)
 #     bin/                 the programs as they were built          (everybody)
 #     etc/                 configuration; what is secret is 0600
@@ -76,14 +77,23 @@ claim_folder() {
     : >"$var/.quickstart" || fail "cannot write to $var"
 }
 
+# move_state WHY
+move_state() {
+    state=$(mktemp -d /var/tmp/openclaw-gateway.XXXXXX) && ln -sfn "$state" "$var/state"
+    note "$1: the data is in $state"
+}
+
 create_state() {
     choose_users
     forget_lost_folder "$var/state"
     forget_lost_folder "$var/runtime"
     find_state
-    if [ ! -L "$var/state" ] && ! { as "$db_user" test -x "$var" && as "$web_user" test -x "$var"; }; then
-        state=$(mktemp -d /var/tmp/openclaw-gateway.XXXXXX) && ln -sfn "$state" "$var/state"
-        note "the users $db_user and $web_user cannot reach $var: the data is in $state"
+    if [ ! -L "$var/state" ]; then
+        if ! { as "$db_user" test -x "$var" && as "$web_user" test -x "$var"; }; then
+            move_state "the users $db_user and $web_user cannot reach $var"
+        elif [[ $var = *[!A-Za-z0-9_./+-]* ]] && [ ! -e "$var/postgres" ]; then
+            move_state "not every server reads the path $var"
+        fi
     fi
     find_state
     mkdir -p "$state"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A file of NAME=value lines, of the kind that systemd's EnvironmentFile=, a shell's `.` and
- * Docker's
- * --env-file read. What these three would read differently is a fault here:
+ * A file of NAME=value lines, as systemd's EnvironmentFile= reads them (but for `export `). A
+ * shell's
+ * `.` reads the same where a value with more than letters, digits and _./:@%+,=- stands in single
+ * quotes; Docker's --env-file knows no quotes.
  *
  *   # comment, on a line of its own
  *   [export ]NAME=value          no white space, quotes or backslashes in it

@@ -108,7 +108,8 @@ class World:
 
     def setting(self, name):
         with open(os.path.join(self.stack.directory, "etc", "gateway.env"), encoding="utf-8") as file:
-            return next(line.split("=", 1)[1].strip() for line in file if line.startswith(name + "="))
+            values = (line.split("=", 1)[1] for line in file if line.startswith(name + "="))
+            return next(values).strip().strip("'")
 
     def token(self, name):
         if name not in self.tokens:

@@ -460,6 +460,9 @@ def check_examples(tap, root):
         env={"PATH": os.environ["PATH"]},
     )
     tap.equal(said.returncode, 0, "gatewayctl takes gateway.env")
+    sample = os.path.join(examples, "gateway.env")
+    said = run("sh", "-c", '. "$0"; echo "$DATABASE_URL"', sample, env={"PATH": os.environ["PATH"]})
+    tap.ok(said.stdout.rstrip().endswith("&port=6432"), "and a shell reads it so, too", said.stdout)
     pooler = read(examples, "pgbouncer.ini")
     sizes = [int(n) for n in re.findall(r"^openclaw\S* = .*pool_size=(\d+)", pooler, re.M)]
     tap.ok(

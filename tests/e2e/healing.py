@@ -75,7 +75,7 @@ def http_socket(stack):
     inside = state if os.path.exists(state) else stack.directory
     with open(os.path.join(inside, "etc", "gateway.env"), encoding="utf-8") as file:
         [line] = [line for line in file if line.startswith("HTTP_SOCKET=")]
-    return line.strip().split("=", 1)[1].strip('"')
+    return line.strip().split("=", 1)[1].strip("'")
 
 
 def is_listening(stack, name):

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import stat
+import subprocess
 import sys
 import tempfile
 
@@ -89,6 +90,12 @@ def check_environment_file(tap, stack):
     missing = [name for name in EXPECTED if not stack.env.get(name)]
     tap.equal(missing, [], "and has everything a client needs")
     tap.ok(os.path.isabs(stack.env["GATEWAYCTL"]), "GATEWAYCTL is an absolute path")
+    with open(stack.env["GATEWAY_ENV"], encoding="utf-8") as file:
+        lines = re.findall(r"^([A-Z_]+)=(.*)$", file.read(), re.M)
+    script = '. "$GATEWAY_ENV"; ' + "; ".join(f'echo "${name}"' for name, _ in lines)
+    read = subprocess.run(["sh", "-c", script], env=stack.env, capture_output=True, text=True, check=False)
+    said = read.stdout.splitlines()
+    tap.equal(said, [value.strip("'") for _, value in lines], "a shell reads gateway.env as the programs do")
     secrets = [stack.env[name] for name in SECRETS]
     secrets += [stack.env[n].split("@")[0].split(":")[-1] for n in EXPECTED if "DATABASE" in n]
     shown = [line for secret in secrets for line in command_lines(secret).values()]
@@ -192,9 +199,13 @@ def check_stop(tap, stack, certificate):
     tap.equal(stack.tokens, tokens, "start after stop finds its agents again")
     status, _, _ = stack.http("POST", "/messages", {"to": "bob", "content": "x"}, tokens["alice"])
     tap.equal(status, 200, "and their tokens are good")
+    stack.ctl("token", "revoke", "alice")
     stack.quickstart("stop")
     with told(stack, TLS_PORT=""):
         stack.start()
+    tap.equal(stack.tokens["bob"], tokens["bob"], "start leaves a token that is good as it is")
+    status, _, _ = stack.http("POST", "/messages", {"to": "bob", "content": "x"}, stack.tokens["alice"])
+    tap.equal(status, 200, "and makes a new one for one that was revoked")
     tap.ok(not speaks_tls(stack, certificate), "TLS_PORT= is without TLS")
     with told(stack, *PLACE):
         stack.quickstart("stop")
@@ -213,9 +224,38 @@ def check_long_path(tap):
         link = os.path.join(long_one, "runtime")
         target = os.path.islink(link) and os.readlink(link)
         tap.ok(target and len(target) < 60, "its sockets are in a short folder", str(target))
-        tap.equal(stack.quickstart("delete").returncode, 0, "delete")
+        gone = stack.quickstart("delete")
+        tap.equal(gone.returncode, 0, "delete")
+        tap.ok("build/" in gone.stdout and "packages" in gone.stdout, "says what is left", gone.stdout)
         tap.ok(not os.path.exists(target or "/"), "removes that one too")
         tap.ok(not os.path.exists(long_one), "and everything else")
+    finally:
+        stack.close()
+        shutil.rmtree(parent, ignore_errors=True)
+
+
+def check_space(tap):
+    parent = tempfile.mkdtemp(prefix="ocgs-")
+    os.chmod(parent, 0o755)
+    stack = Stack(environment={"VAR_DIR": os.path.join(parent, "my clone", "var")}, start=False)
+    try:
+        # the demonstration is a client, and no browser
+        os.makedirs(os.path.join(parent, "my clone", "var", "etc"))
+        with open(os.path.join(parent, "my clone", "var", "etc", "gateway.local.env"), "w") as file:
+            file.write("ALLOWED_ORIGINS=http://elsewhere\n")
+        result = stack.quickstart("start", "--no-install")
+        tap.ok(result.returncode == 0, "it starts under a path with a space, and shows its message", result)
+        script = ". ./var/quickstart.env; $GATEWAYCTL agent list"
+        shown = subprocess.run(
+            ["sh", "-c", script],
+            cwd=os.path.join(parent, "my clone"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        tap.ok("alice" in shown.stdout, "a shell reads quickstart.env there", shown.stdout + shown.stderr)
+        stack.quickstart("delete")
+        tap.ok(not os.path.exists(os.path.join(parent, "my clone", "var")), "delete removes all of it")
     finally:
         stack.close()
         shutil.rmtree(parent, ignore_errors=True)
@@ -260,6 +300,7 @@ def main():
         check_stop(tap, stack, certificate)
     check_taken_port(tap)
     check_long_path(tap)
+    check_space(tap)
     check_unreachable(tap)
     return tap.done()
 

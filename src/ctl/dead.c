@@ -284,6 +284,11 @@ static enum error run_many(struct run *run, struct failure *failure)
         fprintf(stderr, "gatewayctl: %lld were %s before that\n", (long long)run->done, run->did);
         return error;
     }
+    if (run->matched == 0 && ((ctl_flag(run->ctl, FLAG_INBOX) &&
+                               (error = ctl_agent_must_exist(
+                                    run->ctl, ctl_flag(run->ctl, FLAG_INBOX), failure)) != OK) ||
+                              (error = ctl_names_must_be_known(run->ctl, failure)) != OK))
+        return error;
     print_run(run);
     if (run->full > 0)
         return failure_set(failure, ERR_INBOX_FULL,

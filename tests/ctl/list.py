@@ -155,6 +155,8 @@ def mistyped(stage):
         (["message", "list", "--from", "nosuch"], "--from nosuch"),
         (["message", "tail", "--inbox", "nosuch"], "no agent"),
         (["message", "tail", "--from", "nosuch"], "--from nosuch"),
+        (["message", "redrive", "--inbox", "nosuch"], "no agent"),
+        (["message", "purge", "--from", "nosuch", "--dry-run"], "--from nosuch"),
         (["audit", "list", "--principal", "nosuch"], "--principal nosuch"),
         (["workflow", "list", "--principal", "nosuch"], "--principal nosuch"),
         (["workflow", "list", "--queue", "nosuch"], "queue list"),

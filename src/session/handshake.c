@@ -118,11 +118,12 @@ static void refuse(struct session *session, struct request *request, enum refusa
                                  : refusals[refusal].message);
 }
 
-/* Before anything is read there is no request to answer: the first one is told, under its own id.
- * The log hears of it at once, also of who never asks. */
+/* Before anything is read there is no request to answer: the first one is told, under its own id;
+ * who sends none, soon. The log hears of it at once. */
 static void refuse_first(struct session *session, enum refusal refusal)
 {
     session->refuses = &refusals[refusal];
+    session->handshake_by = earlier(session->handshake_by, session->now + REFUSAL_GRACE_MS);
     credentials_log(session, refusals[refusal].log, refusals[refusal].failed);
 }
 
@@ -542,6 +543,11 @@ bool handshake_by_header(struct session *session)
     session_enter(session, SESSION_CHECKING);
     (void)operation_new(session, &check_kind);
     return true;
+}
+
+const char *handshake_late(const struct session *session)
+{
+    return session->refuses != NULL ? session->refuses->message : "nobody authenticated in time";
 }
 
 /* The first frame of a client that is not known yet. */

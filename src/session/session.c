@@ -359,7 +359,7 @@ void session_advance(struct session *session, int64_t now)
     }
     if (session->state < SESSION_OPEN && now >= session->handshake_by &&
         !handshake_by_header(session))
-        session_end(session, "nobody authenticated in time", STOP_GRACE_MS);
+        session_end(session, handshake_late(session), STOP_GRACE_MS);
     if (session->state < SESSION_ENDING) {
         input_advance(session);
         operations_expire(session);

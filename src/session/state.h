@@ -65,10 +65,12 @@
 #define RETRY_FIRST_MS        50
 #define RETRY_MAX_MS          600 /* with jitter 900: the database is back within so much of its return */
 #define RETRY_RUNG_MS         100 /* a bell: somebody has just committed, so the database is there */
-#define LEFT_GRACE_MS         500 /* websocketd kills 850 ms after the client left */
-#define FAREWELL_MS           10000 /* for what is under way when a connection has carried its share */
-#define STOP_GRACE_MS         5000 /* to give back and say goodbye when asked to end */
-#define CLIENT_FIELD_MAX      128
+#define REFUSAL_GRACE_MS                                                                           \
+    1000                     /* for the first request: who is refused anyway is told under its id */
+#define LEFT_GRACE_MS    500 /* websocketd kills 850 ms after the client left */
+#define FAREWELL_MS      10000 /* for what is under way when a connection has carried its share */
+#define STOP_GRACE_MS    5000  /* to give back and say goodbye when asked to end */
+#define CLIENT_FIELD_MAX 128
 
 /* ---- one frame of the client -------------------------------------------------------------- */
 
@@ -378,6 +380,7 @@ void handshake_take(struct session *session, struct request *request);
 /* The time is up and nothing was said: the header's credentials are checked. False: there are none,
  * or they are being checked already. */
 bool handshake_by_header(struct session *session);
+const char *handshake_late(const struct session *session); /* why it ends when the time is up */
 bool handshake_register_again(struct session *session);
 
 /* credentials.c */

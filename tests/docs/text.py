@@ -7,6 +7,7 @@ compile compiles, links lead somewhere, and messages that they explain are ones 
     ```c compile=FILE       compiles as FILE would in a build with --enable-werror, with the rows of the page
     ```c row=FILE           lines to be added to FILE, a table that is included
     `"message"`             in the headings of docs/troubleshooting.md: a program prints it
+    | status | `CODE` |     the rows of its table are those of src/base/error.def
 """
 
 import glob
@@ -126,8 +127,19 @@ def test_symptoms():
         tap.equal(lost, [], f"a program prints: {symptom}")
 
 
+def test_codes():
+    """Each error that a client may get has its row: status, code, words."""
+    page = "docs/troubleshooting.md"
+    rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \| (.*?) \| .+\|$", read(page), flags=re.M))
+    pattern = r'^ERROR\(\w+, "(\w+)", (\d+), \w+, \d+, "(.*)"\)$'
+    errors = {(http, code, words) for code, http, words in re.findall(pattern, read("src/base/error.def"), re.M)}
+    tap.ok(len(errors) > 30, "there are errors")
+    tap.equal(rows ^ errors, set(), f"{page} has a row for each error there is, and no other")
+
+
 for each in PAGES:
     test_blocks(each)
     test_links(each)
 test_symptoms()
+test_codes()
 sys.exit(tap.done())

@@ -267,6 +267,16 @@ def check_origin(tap, world):
             tap.equal(session.wait(5), 0, "and the connection ends")
 
 
+    late = "browsers of this origin may not connect (ALLOWED_ORIGINS)"
+    for header in ({}, {"HTTP_AUTHORIZATION": f"Bearer {world.tokens['alice']}"}):
+        with world.open(HTTP_ORIGIN="http://evil.test", HANDSHAKE_TIMEOUT_MS=600000, **header) as session:
+            reason = session.event("shutdown", 60)["reason"]
+            tap.equal(reason, late, "who only listens is told, too, before the time for the handshake is up")
+            tap.equal(session.wait(5), 0, "and the connection ends")
+            refusals = [line["reason"] for line in session.log() if line["event"].startswith("auth.")]
+            tap.equal(refusals, ["origin"], "which is logged, once")
+
+
 def check_nobody(tap, world):
     with world.open(AUTH_MODE="none") as session:
         hello = session.connect(None)

@@ -120,7 +120,8 @@ begin
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
           -- a sender that it takes nothing from does not learn that it is there
-          when p_send_from[1] <> all (a.allow_from) then 'UNKNOWN_RECIPIENT'
+          when p_send_from[1] <> all (a.allow_from) and not openclaw.heartbeat_asks(p_id[p_send_of[1]])
+            then 'UNKNOWN_RECIPIENT'
           when openclaw.inbox_room(a.agent_id, coalesce(a.inbox_limit, p_inbox_limit), 1) < 1 then 'INBOX_FULL'
         end
       from (select) one
@@ -151,7 +152,8 @@ begin
         s.of_ord,
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
-          when a.allow_from is not null and s.sender <> all (a.allow_from) then 'UNKNOWN_RECIPIENT'
+          when s.sender <> all (a.allow_from) and not openclaw.heartbeat_asks(p_id[s.of_ord])
+            then 'UNKNOWN_RECIPIENT'
           when g.room < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
         end as reason
       from unnest(p_send_of, p_send_to, p_send_from)
@@ -179,7 +181,9 @@ begin
         from (
           select
             s.of_ord, s.agent_id, s.ord, g.room,
-            a.agent_id is not null and coalesce(s.sender = any (a.allow_from), true) as allowed,
+            a.agent_id is not null
+              and (coalesce(s.sender = any (a.allow_from), true) or openclaw.heartbeat_asks(p_id[s.of_ord]))
+              as allowed,
             p_start[s.of_ord]
               and exists (
                 select

@@ -73,10 +73,96 @@ begin
   end if;
 
   update openclaw.agent a
-  set heartbeat_workflow = v_id
+  set heartbeat_workflow = v_id,
+    heartbeat_running = nullif(a.heartbeat_running, p_parent)
   where a.agent_id = p_agent;
   return v_id;
 end
+$$;
+
+-- Is it waiting, or at work?
+create or replace function openclaw.heartbeat_lives(p_workflow text)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog
+as $$
+  select exists (
+    select
+    from dbos_system.workflow_status s
+    where s.workflow_uuid = p_workflow
+      and s.status in ('PENDING', 'ENQUEUED', 'DELAYED')
+  );
+$$;
+
+-- Each heartbeat plans the next one when it ends. One that was cancelled, deleted or given up has not, so
+-- where heartbeats are enabled and there is none, one is planned here: for those of p_limit agents. Returns
+-- how many.
+-- Locks: as heartbeat_plan; an agent that somebody holds is left for the next time.
+create or replace function openclaw.heartbeat_mend(p_limit integer)
+returns integer
+language plpgsql
+set search_path = pg_catalog
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_found text;
+  v_agent openclaw.agent;
+  v_count integer := 0;
+begin
+  for v_found in
+    select a.agent_id
+    from openclaw.agent a
+    where a.status = 'active'
+      and (a.heartbeat ->> 'enabled')::boolean
+      and not openclaw.heartbeat_lives(a.heartbeat_workflow)
+      and not openclaw.heartbeat_lives(a.heartbeat_running)
+    order by a.agent_id
+    limit p_limit
+  loop
+    select a.*
+    into v_agent
+    from openclaw.agent a
+    where a.agent_id = v_found
+    for no key update skip locked;
+    -- as it is now: it may have been planned, or begun, since it was found
+    if found
+      and v_agent.status = 'active'
+      and (v_agent.heartbeat ->> 'enabled')::boolean
+      and not openclaw.heartbeat_lives(v_agent.heartbeat_workflow)
+      and not openclaw.heartbeat_lives(v_agent.heartbeat_running)
+    then
+      perform openclaw.heartbeat_plan(
+        v_agent.agent_id,
+        (
+          select s.authenticated_user
+          from dbos_system.workflow_status s
+          where s.workflow_uuid = coalesce(v_agent.heartbeat_workflow, v_agent.heartbeat_running)
+        ),
+        null
+      );
+      v_count := v_count + 1;
+    end if;
+  end loop;
+  return v_count;
+end
+$$;
+
+-- Is it the question of a heartbeat? The agent's settings ask for it, so its list of senders does not count.
+create or replace function openclaw.heartbeat_asks(p_workflow text)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog
+as $$
+  select exists (
+    select
+    from dbos_system.workflow_status c
+    join dbos_system.workflow_status h on h.workflow_uuid = c.parent_workflow_id
+    where c.workflow_uuid = p_workflow
+      and h.name = 'heartbeat'
+  );
 $$;
 
 -- A heartbeat begins: it is no longer the planned one. One that was not planned is somebody's act, and
@@ -100,9 +186,9 @@ begin
       using errcode = 'OC002';
   end if;
   update openclaw.agent a
-  set heartbeat_workflow = null
-  where a.agent_id = p_agent
-    and a.heartbeat_workflow = p_workflow;
+  set heartbeat_workflow = nullif(a.heartbeat_workflow, p_workflow),
+    heartbeat_running = p_workflow
+  where a.agent_id = p_agent;
   insert into openclaw.audit (principal_id, act, subject, detail)
   select
     coalesce(nullif(s.authenticated_user, ''), 'dbos'), 'agent.heartbeat', p_agent,

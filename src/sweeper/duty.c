@@ -9,13 +9,14 @@
 #include "base/log.h"
 #include "sweeper/sweep.h"
 
-#define PRUNE_BATCH 1000
-#define FIRE_BATCH  100 /* firings of one schedule in one call */
-#define NAMES_MAX   64  /* workflows this program knows */
-#define RUN_BATCH   50  /* workflows claimed at once: all are this executor's until they are run */
-#define SECOND_MS   1000
-#define MINUTE_MS   60000
-#define PRESENCE_MS 500 /* who watches presence hears of a change so late at most */
+#define PRUNE_BATCH   1000
+#define FIRE_BATCH    100 /* firings of one schedule in one call */
+#define NAMES_MAX     64  /* workflows this program knows */
+#define RUN_BATCH     50 /* workflows claimed at once: all are this executor's until they are run */
+#define SECOND_MS     1000
+#define MINUTE_MS     60000
+#define HEARTBEATS_MS 5000
+#define PRESENCE_MS   500 /* who watches presence hears of a change so late at most */
 
 /* A call that answers with one number, of rows that were done. */
 static enum error run_counted(struct sweep *sweep, const struct db_call *call, enum count count,
@@ -274,6 +275,25 @@ static enum error duty_dead_bells(struct sweep *sweep, bool *ret_more, struct fa
     return OK;
 }
 
+/* Heartbeats that ended without planning the next one: cancelled, deleted, given up. */
+static enum error duty_heartbeats(struct sweep *sweep, bool *ret_more, struct failure *failure)
+{
+    struct db_call call;
+    struct db_rows *rows;
+
+    *ret_more = false;
+    db_call_init(&call, sweep->arena, STATEMENT_HEARTBEAT_MEND);
+    db_add_int(&call, SWEEP_BATCH);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK)
+        return error;
+    int64_t planned = db_int(rows, 0, 0);
+    if (planned > 0)
+        log_event(LOG_INFO, "sweep.heartbeats_planned", LOG_INT("count", planned));
+    *ret_more = planned >= SWEEP_BATCH;
+    return db_rows_error(rows, failure);
+}
+
 /* Sessions come and go: those who want to hear of it are rung. Only this sweeper's latency hangs on
  * when it last looked; the rows themselves say who is there. */
 static enum error duty_presence(struct sweep *sweep, bool *ret_more, struct failure *failure)
@@ -333,6 +353,7 @@ const struct duty duties[] = {
     {"bells", 0, duty_bells},
     {"dead bells", MINUTE_MS, duty_dead_bells},
     {"presence", PRESENCE_MS, duty_presence},
+    {"heartbeats", HEARTBEATS_MS, duty_heartbeats},
     {"count", SECOND_MS, duty_count_inboxes},
     {"measure", MEASURE_MS, duty_measure},
     {"prune", MINUTE_MS, duty_prune},

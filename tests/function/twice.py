@@ -177,6 +177,15 @@ def heartbeat_plan(db):
 
 
 @row
+def heartbeat_mend(db):
+    db.run(
+        "update openclaw.agent set status = 'active', heartbeat_workflow = 'gone',"
+        """ heartbeat = '{"enabled":true}'"""
+    )
+    return lambda: db.call("heartbeat_mend")
+
+
+@row
 def heartbeat_begin(db):
     beats(db)
     return lambda: db.call("heartbeat_begin", agent="bob", workflow="alice:h1")

@@ -189,6 +189,48 @@ def beating(gateway, http, root, dora):
         [page["heartbeats"][0]["workflowUuid"] for page in pages], [next_one, "root:beat-1"], "the newest first"
     )
 
+    # whatever ends it, there is a next one
+    def planned_next():
+        return gateway.value("select heartbeat_workflow from openclaw.agent where agent_id = 'dora'")
+
+    def running_state():
+        return gateway.value(
+            "select s.status from openclaw.agent a, dbos_system.workflow_status s"
+            " where a.agent_id = 'dora' and s.workflow_uuid = a.heartbeat_running"
+        )
+
+    def lives(uuid):
+        return uuid and http.get(f"/workflows/{uuid}", token=root).json()["status"] == "DELAYED"
+
+    ended = planned_next()
+    http.send("POST", f"/workflows/{ended}/cancel", token=root)
+    tap.ok(until(lambda: planned_next() != ended and lives(planned_next()), "the next"), "one that is cancelled is followed")
+    ended = planned_next()
+    http.send("DELETE", f"/workflows/{ended}", token=root)
+    tap.ok(until(lambda: planned_next() != ended and lives(planned_next()), "the next"), "one that is deleted, too")
+    ended = planned_next()
+    gateway.execute(f"update dbos_system.workflow_status set delay_until_epoch_ms = 1 where workflow_uuid = '{ended}'")
+    until(lambda: running_state() == "DELAYED" and planned_next() is None, "it asks, and nobody answers")
+    time.sleep(6)  # longer than the sweeper looks for those that are missing
+    tap.equal(planned_next(), None, "none is planned while it waits for its answer")
+    http.send("POST", f"/workflows/{ended}/cancel", token=root)
+    tap.ok(until(lambda: lives(planned_next()), "the next"), "and one is when it is cancelled")
+
+    # who may write to an agent is no matter of its own heartbeats
+    http.send(
+        "PATCH", "/agents/dora", b'{"allowFrom":["alice"]}', {"Content-Type": "application/json"}, token=root,
+    )  # fmt: skip
+    with Worker(http, "dora", dora, lambda message: "still here"):
+        beat({"agentId": "dora"}, {"Idempotency-Key": "listed", "Prefer": "respond-async"})
+        until(lambda: http.get("/workflows/root:listed", token=root).json()["status"] == "SUCCESS", "the answer")
+        output = http.get("/workflows/root:listed", token=root).json()["output"]
+        tap.equal(
+            (output["status"], output.get("response")), ("completed", "still here"), "they come past a list of senders"
+        )
+    answer = http.post("/messages", {"to": "dora", "content": "me?"}, token=root)
+    tap.equal(code_of(answer), (404, "UNKNOWN_RECIPIENT"), "which still keeps the same sender's messages away")
+    http.send("PATCH", "/agents/dora", b'{"allowFrom":null}', {"Content-Type": "application/json"}, token=root)
+
     # no answer
     http.send(
         "PATCH", "/agents/dora",

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""PgBouncer as README.Debian sets it up with passwords: its line of pg_hba.conf, its command for the user list, and
-the two samples."""
+"""PgBouncer as README.Debian and docs/setup.md set it up with passwords: their line of pg_hba.conf, their command for
+the user list, and the two samples."""
 
 import os
 import re
@@ -31,19 +31,23 @@ def write(path, text, like):
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def prepare(cluster):
+def taken(guide):
+    """What is typed of it: the line of pg_hba.conf, and the query."""
+    line = re.search(r"(local openclaw openclaw_owner.*?scram-sha-256)", guide).group(1)
+    query = re.search(r'psql -At -c "(select format.*?)" >/etc/pgbouncer/pgbouncer.users', guide, re.S).group(1)
+    return line, " ".join(query.replace('\\"', '"').split())
+
+
+def prepare(cluster, line, query):
     """The roles, the passwords, and pg_hba.conf; returns the user list."""
-    guide = read("debian", "README.Debian")
     cluster.execute("\\set database openclaw\n" + read("deploy", "sql", "roles.sql"))
     for role in ROLES:
         cluster.execute(f"alter role {role} password 'secret of {role}'", "postgres")
-    line = re.search(r"^ +(local openclaw .*scram-sha-256)$", guide, re.M).group(1)
     hba = os.path.join(cluster.data, "pg_hba.conf")
     with open(hba, encoding="utf-8") as file:
         text = file.read()
     write(hba, f"{line}\n{text}", cluster.data)
     cluster.execute("select pg_reload_conf()", "postgres")
-    query = re.search(r'psql -At -c "(select .*?)" >', guide, re.S).group(1).replace('\\"', '"')
     return "\n".join(row["format"] for row in cluster.rows(query, "postgres")) + "\n"
 
 
@@ -72,9 +76,11 @@ def ask(directory, port, database, role, password=None):
 def main():
     skip_without("initdb", "psql", "pgbouncer")
     tap = Tap()
+    line, query = taken(read("debian", "README.Debian"))
+    tap.equal(taken(read("docs", "setup.md")), (line, query), "README.Debian and docs/setup.md say the same")
     with Cluster() as cluster:
         directory, port = cluster.directory, free_tcp_port()
-        write(os.path.join(directory, "pgbouncer.users"), prepare(cluster), cluster.data)
+        write(os.path.join(directory, "pgbouncer.users"), prepare(cluster, line, query), cluster.data)
         write(os.path.join(directory, "pgbouncer.hba"), read("deploy", "pgbouncer.hba"), cluster.data)
         ini = os.path.join(directory, "pgbouncer.ini")
         write(ini, configuration(cluster, directory, port), cluster.data)

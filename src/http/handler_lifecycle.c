@@ -6,6 +6,7 @@
 #include "http/handler.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "gateway/message.h"
 #include "http/waiting_room.h"
 #include "workflow/agent_rules.h"
@@ -25,15 +26,23 @@ static enum error look(struct http_context *context, struct text id, struct work
     return error == OK ? start_look_result(context->arena, rows, &context->failure, state) : error;
 }
 
-/* Until it has ended, or nobody waits any more. */
+/* Until it has ended, or nobody waits any more. It is committed: where the database does not say
+ * what became of it, the answer is where to look, as for one that has not ended. */
 static enum error wait_for(struct http_context *context, const struct workflow_start *start,
-                           uint64_t mark, int64_t wait_s, struct workflow_state *state)
+                           uint64_t mark, int64_t until_ms, struct workflow_state *state)
 {
     struct message_receipt receipt = {.workflow_id = start->id, .status = MESSAGE_QUEUED};
+    enum error error;
 
-    (void)waiting_room_message(context->server->waiting_room, context->request, mark,
-                               clock_ms() + wait_s * 1000, &receipt);
-    return look(context, start->id, state);
+    if (!waiting_room_message(context->server->waiting_room, context->request, mark, until_ms,
+                              &receipt))
+        return OK;
+    error = look(context, start->id, state);
+    if (error == OK || error_retry(error) == RETRY_NEVER)
+        return error;
+    log_failure("wait.look", &context->failure);
+    context->failure = (struct failure){.error = OK};
+    return OK;
 }
 
 static enum error in_progress(struct http_context *context, const struct workflow_start *start)
@@ -62,8 +71,9 @@ static enum error outcome_error(struct http_context *context, const struct workf
     return error;
 }
 
+/* until_ms: clock_ms, or 0 to wait for nothing. */
 static enum error start_and_wait(struct http_context *context, const struct workflow_start *start,
-                                 uint64_t mark, int64_t wait_s, struct workflow_state *state)
+                                 uint64_t mark, int64_t until_ms, struct workflow_state *state)
 {
     const struct http_request *request = context->request;
     struct workflow_outcome outcome = {.kind = WORKFLOW_COMMITTED};
@@ -79,7 +89,7 @@ static enum error start_and_wait(struct http_context *context, const struct work
         return OK;
     if (state->replayed && request->wait_s < 0 && !request->respond_async)
         return in_progress(context, start);
-    return wait_s > 0 ? wait_for(context, start, mark, wait_s, state) : OK;
+    return until_ms > 0 ? wait_for(context, start, mark, until_ms, state) : OK;
 }
 
 enum error handler_run_workflow(struct http_context *context, const struct workflow_start *start,
@@ -90,6 +100,7 @@ enum error handler_run_workflow(struct http_context *context, const struct workf
     int64_t wait_s = request->wait_s >= 0 && request->wait_s < limit_s ? request->wait_s
                      : request->wait_s < 0 && request->respond_async   ? 0
                                                                        : limit_s;
+    int64_t until_ms = wait_s > 0 ? clock_ms() + wait_s * 1000 : 0;
     struct workflow_state state = {.finished = false};
     uint64_t mark = 0;
     enum error error;
@@ -99,7 +110,7 @@ enum error handler_run_workflow(struct http_context *context, const struct workf
         if (error != OK)
             return error;
     }
-    error = start_and_wait(context, start, mark, wait_s, &state);
+    error = start_and_wait(context, start, mark, until_ms, &state);
     if (wait_s > 0)
         waiting_room_leave(room, &context->principal);
     if (error != OK)

@@ -195,8 +195,8 @@ def beating(gateway, http, root, dora):
 
     def running_state():
         return gateway.value(
-            "select s.status from openclaw.agent a, dbos_system.workflow_status s"
-            " where a.agent_id = 'dora' and s.workflow_uuid = a.heartbeat_running"
+            "select (select s.status from dbos_system.workflow_status s where s.workflow_uuid = a.heartbeat_running)"
+            " from openclaw.agent a where a.agent_id = 'dora'"
         )
 
     def lives(uuid):
@@ -405,6 +405,31 @@ def long_key(http, alice, dora):
                "a key that is too long for a conversation's id is none's fault", answer)  # fmt: skip
 
 
+def database_hangs(gateway, http, alice):
+    """While a request waits for what it has had committed."""
+    answers = []
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            http.post(
+                "/chat", {"agentId": "dora", "message": "m"},
+                {"Idempotency-Key": "hangs", "Prefer": "wait=6"}, token=alice,
+            )
+        )
+    )  # fmt: skip
+    asking.start()
+    known = "select count(*) from dbos_system.workflow_status where workflow_uuid = 'alice:hangs'"
+    until(lambda: gateway.value(known) == "1", "it is committed")
+    # longer than it waits, and than a look may take
+    gateway.execute(
+        "begin; lock table dbos_system.workflow_status in access exclusive mode; select pg_sleep(15); commit"
+    )
+    asking.join()
+    tap.equal(
+        (answers[0].status, answers[0].headers.get("location")), (202, "/workflows/alice:hangs"),
+        "a database that says nothing when the wait is over: the answer is where to look",
+    )  # fmt: skip
+
+
 def main():
     skip_without("initdb", "psql")
     with Gateway() as gateway:
@@ -422,6 +447,7 @@ def main():
                 pausing(gateway, http, root, alice, dora)
                 chatting(gateway, http, alice, root, dora)
                 long_key(http, alice, dora)
+                database_hangs(gateway, http, alice)
             finally:
                 sweeper.terminate()
                 sweeper.wait()

@@ -6,7 +6,8 @@
 select
   x.host, x.pid, x.pid_started,
   openclaw.now_ms() - coalesce(x.ended_at, x.seen_at),
-  x.ended_at is not null
+  x.ended_at is not null,
+  x.client ->> 'machine'
 from openclaw.executor x
 where x.kind = 'sweeper'
   and (

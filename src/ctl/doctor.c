@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/uuid.h"
 #include "ctl/doctor.h"
+#include "durable/engine.h"
 #include "gateway/schema.h"
 
 #define SERVER_MIN      140000 /* server_version_num */
@@ -399,6 +400,22 @@ static int sweepers_living(struct doctor *doctor, struct db_rows *rows)
     return living;
 }
 
+/* Whether a living sweeper of this host's name sees other processes than this program does. */
+static bool sweeps_elsewhere(struct doctor *doctor, struct db_rows *rows)
+{
+    struct executor self;
+    char machine[EXECUTOR_MACHINE_SIZE];
+
+    executor_init(&self, EXECUTOR_CTL, &doctor->ctl->options);
+    executor_machine(machine);
+    for (size_t row = 0; row < db_rows_count(rows) && machine[0] != '\0'; row++)
+        if (text_is(db_text(rows, row, 0), self.host) && !db_bool(rows, row, 4) &&
+            db_int(rows, row, 3) <= doctor->ctl->options.executor_lease_ms &&
+            !db_is_null(rows, row, 5) && !text_is(db_text(rows, row, 5), machine))
+            return true;
+    return false;
+}
+
 static enum level check_sweeper(struct doctor *doctor, const char **ret_detail)
 {
     struct db_rows *listed, *rows;
@@ -410,6 +427,14 @@ static enum level check_sweeper(struct doctor *doctor, const char **ret_detail)
     const char *seen =
         ago < 0 ? "never" : arena_printf(doctor->arena, "%lld s ago", (long long)(ago / 1000));
     int living = sweepers_living(doctor, listed);
+    if (sweeps_elsewhere(doctor, listed)) {
+        *ret_detail = arena_printf(
+            doctor->arena,
+            "that of HOST_NAME %s runs on another machine, or in another container, and none runs "
+            "here: what dies here is found late; give each machine its own HOST_NAME",
+            doctor->ctl->options.host_name);
+        return LEVEL_WARN;
+    }
     if (living == 0 && ago >= 0 && ago < doctor->ctl->options.executor_lease_ms) {
         *ret_detail = arena_printf(
             doctor->arena,

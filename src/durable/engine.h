@@ -37,7 +37,12 @@ struct executor {
 };
 void executor_init(struct executor *executor, enum executor_kind kind,
                    const struct options *options);
-/* Registers, or says that it is alive. principal and client (JSON) only for sessions, else NULL. */
+#define EXECUTOR_MACHINE_SIZE 96
+/* Where a pid means the same as here: the boot of the kernel and the namespace of pids, which no
+ * clone and no container shares. "": it cannot be told. */
+void executor_machine(char ret_machine[EXECUTOR_MACHINE_SIZE]);
+/* Registers, or says that it is alive. principal only for sessions; client (JSON) of these what
+ * they say of themselves, of sweepers {"machine", "once"}. */
 void executor_register_call(struct db_call *call, struct arena *arena,
                             const struct executor *executor, const char *principal,
                             struct text client);

@@ -59,6 +59,21 @@ void executor_init(struct executor *executor, enum executor_kind kind,
     executor->pid_started = process_started(executor->pid, &(bool){false});
 }
 
+void executor_machine(char ret_machine[EXECUTOR_MACHINE_SIZE])
+{
+    char boot[40] = "", space[40] = "";
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+    if (file && !fgets(boot, sizeof boot, file))
+        boot[0] = '\0';
+    if (file)
+        fclose(file);
+    boot[strcspn(boot, "\n")] = '\0';
+    ret_machine[0] = '\0';
+    if (boot[0] && readlink("/proc/self/ns/pid", space, sizeof space - 1) > 0)
+        snprintf(ret_machine, EXECUTOR_MACHINE_SIZE, "%s %s", boot, space);
+}
+
 void executor_register_call(struct db_call *call, struct arena *arena,
                             const struct executor *executor, const char *principal,
                             struct text client)

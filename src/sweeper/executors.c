@@ -107,6 +107,38 @@ static void note_burials(const struct text *dead, size_t count)
     }
 }
 
+enum error sweep_alone(struct sweep *sweep, struct failure *failure)
+{
+    static int64_t said_at;
+    const char *host = sweep->engine.executor.host;
+    char machine[EXECUTOR_MACHINE_SIZE];
+    struct db_call call;
+    struct db_rows *rows;
+
+    executor_machine(machine);
+    if (machine[0] == '\0')
+        return OK;
+    db_call_init(&call, sweep->arena, STATEMENT_SWEEPER_ELSEWHERE);
+    db_add_string(&call, host);
+    db_add_string(&call, machine);
+    db_add_int(&call, sweep->engine.options->executor_lease_ms);
+    enum error error = db_run(sweep->db, &call, failure, &rows);
+    if (error != OK || db_rows_count(rows) == 0)
+        return error;
+    error =
+        failure_set(failure, ERR_CONFIG,
+                    "another machine has this HOST_NAME too (%s), and its sweeper was seen %lld ms "
+                    "ago; give each its own (after a machine or container was killed, this ends "
+                    "with EXECUTOR_LEASE_MS)",
+                    host, (long long)db_int(rows, 0, 0));
+    if (said_at == 0 || clock_ms() - said_at >= TWINS_SAID_MS) {
+        said_at = clock_ms();
+        log_event(LOG_ERROR, "sweep.host_name_shared", LOG_STR("host", host),
+                  LOG_STR("note", failure->detail));
+    }
+    return error;
+}
+
 /* Who was buried here and is in the list once more has registered anew: it lives, on another
  * machine under this one's name, and the sweeper there does the same to us. */
 static void look_for_twins(const struct sweep *sweep, const struct text *dead, size_t count)

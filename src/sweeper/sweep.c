@@ -75,6 +75,20 @@ static void call_setting(struct db_call *call, struct arena *arena, const char *
     db_add_string(call, arena_printf(arena, "%lld", (long long)value));
 }
 
+/* What a sweeper says of itself. */
+static struct text own_client(const struct sweep *sweep)
+{
+    struct document *client = document_object(sweep->arena);
+    char machine[EXECUTOR_MACHINE_SIZE];
+
+    executor_machine(machine);
+    if (sweep->once)
+        document_put_bool(client, "once", true);
+    if (machine[0] != '\0')
+        document_put_string(client, "machine", machine);
+    return document_text(sweep->arena, client);
+}
+
 /* This process, the workflows' version, and the options that functions read, in one transaction. */
 static enum error announce(struct sweep *sweep, struct failure *failure)
 {
@@ -83,7 +97,7 @@ static enum error announce(struct sweep *sweep, struct failure *failure)
     struct db_call executor, version, queue, attempts, ttl, limit, size;
 
     executor_register_call(&executor, sweep->arena, &sweep->engine.executor, NULL,
-                           sweep->once ? TEXT_LITERAL("{\"once\":true}") : TEXT_NONE);
+                           own_client(sweep));
     db_tx_call(tx, &executor, NULL);
     db_call_init(&version, sweep->arena, STATEMENT_VERSION_REGISTER);
     db_add_string(&version, options->app_name);
@@ -109,7 +123,8 @@ static enum error get_ready(struct sweep *sweep, struct failure *failure)
 
     if (sweep->ready)
         return OK;
-    if ((error = check_schema(sweep, failure)) == OK && (error = announce(sweep, failure)) == OK) {
+    if ((error = check_schema(sweep, failure)) == OK &&
+        (error = sweep_alone(sweep, failure)) == OK && (error = announce(sweep, failure)) == OK) {
         sweep->ready = true;
         sweep->ready_since = clock_ms();
     }
@@ -225,6 +240,8 @@ enum error sweep_run(struct sweep *sweep, bool all)
     sweep->failure = (struct failure){.error = OK};
     enum error ready = get_ready(sweep, &sweep->failure);
     arena_reset(sweep->arena);
+    if (ready == ERR_CONFIG) /* it is logged, and ends when the other one does */
+        return ready;
     if (ready != OK) {
         note_state(sweep, true);
         return ready;

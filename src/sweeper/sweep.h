@@ -80,6 +80,11 @@ void sweep_end(struct sweep *sweep);
 /* ---- executors.c ------------------------------------------------------------------------------
  */
 
+/* CONFIG while a sweeper of this HOST_NAME lives on another machine: each would take the other's
+ * programs for dead. Logged. One that was there before this machine's start is waited for no longer
+ * than its lease. */
+enum error sweep_alone(struct sweep *sweep, struct failure *failure) MUST_CHECK;
+
 enum error duty_executors(struct sweep *sweep, bool *ret_more, struct failure *failure) MUST_CHECK;
 enum error duty_silent(struct sweep *sweep, bool *ret_more, struct failure *failure) MUST_CHECK;
 
@@ -93,7 +98,8 @@ enum error duty_measure(struct sweep *sweep, bool *ret_more, struct failure *fai
 /* Counts a sweep, for all programs of this host to see. */
 void measure_sweep(const struct sweep *sweep, int64_t took_ms);
 
-/* ---- the sign of life -------------------------------------------------------------------------- */
+/* ---- the sign of life --------------------------------------------------------------------------
+ */
 
 /* Says to who asks on this host (GET /health) that this sweeper lives, and will say so again within
  * `pause_ms` and a little more. */

@@ -207,6 +207,14 @@ def broken(tap, patient):
         "HOST_NAME",
     )
     altered(
+        "update openclaw.executor set ended_at = null, client = '{\"machine\": \"another\"}' where kind = 'sweeper'",
+        "update openclaw.executor set ended_at = openclaw.now_ms(), client = null where kind = 'sweeper'",
+        "a sweeper of this name on another machine",
+        "sweeper",
+        "another machine",
+        level="WARN",
+    )
+    altered(
         f"revoke execute on function openclaw.now_ms() from public, {APP}",
         f"grant execute on function openclaw.now_ms() to public, {APP}",
         "a function that may not be called",

@@ -115,6 +115,36 @@ def twins(tap, machine):
     db.clear()
 
 
+def elsewhere(tap, machine):
+    """A sweeper of our name on another machine: this one does not begin, until that one has been silent."""
+    db = machine.db
+    other = sleeper()
+    executor = machine.register(other, kind="sweeper")
+    kill(other)
+    row = f"executor_id = '{executor}'"
+    db.run(
+        "update openclaw.executor set client = '{\"machine\": \"another\"}',"
+        f" seen_at = openclaw.now_ms() + 3600000 where {row}"
+    )
+    said = machine.once()
+    tap.equal(said.code, 78, "a single sweep is refused")
+    tap.ok("another machine has this HOST_NAME too (here)" in said.out, "and says why", said.out)
+    with machine.start() as sweeper:
+        said = sweeper.await_event("sweep.host_name_shared", 60)
+        tap.ok(said["host"] == "here" and "HOST_NAME" in said["note"], "a sweeper says so, too", said)
+        time.sleep(1)
+        tap.equal(count(db, "openclaw.executor"), 1, "and does not come")
+        tap.equal(count(db, "openclaw.executor", f"{row} and ended_at is null"), 1, "nor takes it for dead")
+        tap.equal(len(sweeper.named("sweep.host_name_shared")), 1, "and says it once")
+        db.run(f"update openclaw.executor set seen_at = 0 where {row}")
+        wait(lambda: count(db, "openclaw.executor", f"{row} and ended_at is not null"), "the other's burial", 60)
+        tap.ok(True, "who has been silent is taken for dead")
+        mine = "kind = 'sweeper' and ended_at is null and client ->> 'machine' like '%pid:%'"
+        tap.equal(count(db, "openclaw.executor", mine), 1, "and it sweeps, and says on which machine")
+        sweeper.stop()
+    db.clear()
+
+
 def supervised(tap, machine):
     path = os.path.join(machine.cluster.directory, "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
@@ -407,7 +437,7 @@ def main():
     tap = Tap()
     with Cluster() as cluster:
         machine = Machine(cluster)
-        for test in (at_once, twins, supervised, poisoned, together, killed, buried_alive, outage, schema):
+        for test in (at_once, twins, elsewhere, supervised, poisoned, together, killed, buried_alive, outage, schema):
             test(tap, machine)
         machine.close()
     return tap.done()

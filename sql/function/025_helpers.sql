@@ -14,6 +14,28 @@ as $$
   end
 $$;
 
+-- A time of the server's as now_ms() tells it.
+create or replace function openclaw.ms_of(p_at timestamptz)
+returns bigint
+language sql
+stable
+parallel safe
+as $$ select (extract(epoch from p_at) * 1000)::bigint $$;
+
+-- Since when a message that is not settled waits: since it was due first. What has been tried has lost that
+-- time, so its delay counts. Null: it is not due yet.
+create or replace function openclaw.waits_since(p_attempt integer, p_accepted bigint, p_due bigint, p_now bigint)
+returns bigint
+language sql
+immutable
+parallel safe
+as $$
+  select case
+    when p_attempt > 0 then p_accepted
+    when p_due <= p_now then p_due
+  end
+$$;
+
 -- Milliseconds since 1970 as RFC 3339 text in UTC, the form of dates in portable JSON.
 create or replace function openclaw.iso(p_ms bigint)
 returns text

@@ -14,7 +14,8 @@
 --   p_send_*     a message to an agent's mailbox; it is its step's effect, and the step's checkpoint
 --                is written here because only here is the message's place in the inbox known
 --   p_step_from  where not null, the checkpoint's output is what an earlier statement of the same
---                transaction left in the setting openclaw.step_output_<value>
+--                transaction left in the setting openclaw.step_output_<value>; the step began with that
+--                transaction
 --
 --   p_send_await the step that waits until the message is settled; null: nobody waits, and the
 --                message is on its own from here
@@ -101,6 +102,7 @@ declare
   v_rooms bigint[];
   v_repeated integer[] := '{}';
   v_sent_seq bigint[] := '{}';
+  v_written bigint; -- the messages; behind whatever they had to wait for
   v_missing text;
 begin
   if p_auto_provision and cardinality(p_send_of) > 0 then
@@ -120,7 +122,9 @@ begin
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
           -- a sender that it takes nothing from does not learn that it is there
-          when p_send_from[1] <> all (a.allow_from) and not openclaw.heartbeat_asks(p_id[p_send_of[1]])
+          when a.allow_from is not null
+            and p_send_from[1] <> all (a.allow_from)
+            and not openclaw.heartbeat_asks(p_id[p_send_of[1]])
             then 'UNKNOWN_RECIPIENT'
           when openclaw.inbox_room(a.agent_id, coalesce(a.inbox_limit, p_inbox_limit), 1) < 1 then 'INBOX_FULL'
         end
@@ -152,7 +156,9 @@ begin
         s.of_ord,
         case
           when a.agent_id is null then 'UNKNOWN_RECIPIENT'
-          when s.sender <> all (a.allow_from) and not openclaw.heartbeat_asks(p_id[s.of_ord])
+          when a.allow_from is not null
+            and s.sender <> all (a.allow_from)
+            and not openclaw.heartbeat_asks(p_id[s.of_ord])
             then 'UNKNOWN_RECIPIENT'
           when g.room < row_number() over (partition by s.agent_id order by s.ord) then 'INBOX_FULL'
         end as reason
@@ -398,6 +404,7 @@ begin
       into v_sent_seq
       from unnest(p_send_id) with ordinality as s (id, ord)
       left join sent on sent.message_uuid = s.id;
+      v_written := openclaw.now_ms();
     end if;
 
     if cardinality(p_step_of) > 0 or cardinality(p_send_of) > 0 then
@@ -409,7 +416,9 @@ begin
         p_id[t.of_ord], t.id, t.name,
         case when t.source is null then t.output else current_setting('openclaw.step_output_' || t.source) end,
         t.error,
-        v_now - t.age, v_now - t.age + t.took, 'portable_json', p_app, v_now
+        case when t.source is null then v_now - t.age else openclaw.ms_of(transaction_timestamp()) end,
+        case when t.source is null then v_now - t.age + t.took else v_now end,
+        'portable_json', p_app, v_now
       from unnest(p_step_of, p_step_id, p_step_name, p_step_output, p_step_error, p_step_from, p_step_age, p_step_took)
         as t (of_ord, id, name, output, error, source, age, took)
       where t.of_ord = any (v_live)
@@ -422,7 +431,7 @@ begin
           v_sent_seq[s.ord]
         ),
         null,
-        v_now, v_now, 'portable_json', p_app, v_now
+        v_now, v_written, 'portable_json', p_app, v_now
       from unnest(p_send_of, p_send_step, p_send_name, p_send_id, p_send_from)
         with ordinality as s (of_ord, step, name, id, sender, ord)
       where s.of_ord = any (v_live);

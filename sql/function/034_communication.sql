@@ -15,6 +15,7 @@ as $$
     and o.function_id = p_step
 $$;
 
+-- The checkpoint of a step whose effect is this statement's: it began with it.
 create or replace function openclaw.step_record(
   p_id text,
   p_step integer,
@@ -36,7 +37,7 @@ as $$
   )
   select
     p_id, p_step, p_name, p_output, p_error, p_child,
-    n.now, coalesce(p_completed, n.now), p_serialization, p_app, n.now
+    openclaw.ms_of(statement_timestamp()), coalesce(p_completed, n.now), p_serialization, p_app, n.now
   from openclaw.now_ms() as n (now)
 $$;
 

@@ -150,19 +150,22 @@ end
 $$;
 
 -- Is it the question of a heartbeat? The agent's settings ask for it, so its list of senders does not count.
+-- In PL/pgSQL, for one in SQL would become a part of whoever calls it, and cost each message a third of its accept.
 create or replace function openclaw.heartbeat_asks(p_workflow text)
 returns boolean
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog
 as $$
-  select exists (
+begin
+  return exists (
     select
     from dbos_system.workflow_status c
     join dbos_system.workflow_status h on h.workflow_uuid = c.parent_workflow_id
     where c.workflow_uuid = p_workflow
       and h.name = 'heartbeat'
   );
+end
 $$;
 
 -- A heartbeat begins: it is no longer the planned one. One that was not planned is somebody's act, and

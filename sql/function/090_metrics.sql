@@ -248,8 +248,8 @@ set search_path = pg_catalog
 set enable_seqscan = off
 set jit = off
 as $$
-  with bound as (
-    select f.*
+  with bound as materialized (
+    select f.*, openclaw.now_ms() as now
     from openclaw.metric_fold f
   ),
   settled as (
@@ -261,22 +261,27 @@ as $$
       and i.due_at >= (select b.settled_at from bound b)
   ),
   leased as (
-    select openclaw.metric_attempts(i.attempt, i.delivery_id, i.handed) as attempts
+    select
+      i.agent_id, openclaw.metric_attempts(i.attempt, i.delivery_id, i.handed) as attempts, i.accepted_at as since
     from openclaw.inbox i
     where i.state = 'leased'
   ),
-  retried as (
-    select i.attempt as attempts
+  -- all that waits is read once
+  ready as materialized (
+    select
+      i.agent_id, count(*) as messages, sum(i.attempt) as attempts, sum(greatest(i.attempt - 1, 0)) as again,
+      min(openclaw.waits_since(i.attempt, i.accepted_at, i.due_at, b.now)) as since
     from openclaw.inbox i
+    cross join bound b
     where i.state = 'ready'
-      and i.attempt > 0
+    group by i.agent_id
   ),
-  delivered as (
-    select s.attempts from settled s
+  delivered (attempts, again) as (
+    select s.attempts, greatest(s.attempts - 1, 0) from settled s
     union all
-    select l.attempts from leased l
+    select l.attempts, greatest(l.attempts - 1, 0) from leased l
     union all
-    select r.attempts from retried r
+    select r.attempts, r.again from ready r
   ),
   found (name, labels, value) as (
     select m.name, m.labels, m.value
@@ -296,12 +301,11 @@ as $$
     select 'messages_delivered', '{}', coalesce(sum(d.attempts), 0)
     from delivered d
     union all
-    select 'messages_redelivered', '{}', coalesce(sum(greatest(d.attempts - 1, 0)), 0)
+    select 'messages_redelivered', '{}', coalesce(sum(d.again), 0)
     from delivered d
     union all
-    select 'inbox_messages', array['ready'], count(*)
-    from openclaw.inbox i
-    where i.state = 'ready'
+    select 'inbox_messages', array['ready'], coalesce(sum(r.messages), 0)
+    from ready r
     union all
     select 'inbox_messages', array['leased'], count(*)
     from leased
@@ -310,27 +314,15 @@ as $$
     from openclaw.inbox i
     where i.state = 'dead'
     union all
-    select 'inbox_oldest_ms', '{}', coalesce(max(openclaw.now_ms() - o.accepted_at), 0)
-    from openclaw.agent a
-    cross join lateral (
-      (
-        select i.accepted_at
-        from openclaw.inbox i
-        where i.agent_id = a.agent_id
-          and i.state = 'ready'
-        order by i.rank
-        limit 1
-      )
+    -- of agents that somebody has paused it is meant to wait
+    select 'inbox_oldest_ms', '{}', coalesce(max(b.now - o.since), 0)
+    from (
+      select r.agent_id, r.since from ready r
       union all
-      (
-        select i.accepted_at
-        from openclaw.inbox i
-        where i.agent_id = a.agent_id
-          and i.state = 'leased'
-        order by i.due_at
-        limit 100
-      )
+      select l.agent_id, l.since from leased l
     ) o
+    join openclaw.agent a on a.agent_id = o.agent_id and a.status = 'active'
+    cross join bound b
     union all
     (
       select 'inbox_depth', array[d.agent_id], d.depth

@@ -12,13 +12,14 @@ select
       and s.epoch > 0
   ),
   r.ready, l.leased, r.retried + l.retried, coalesce(d.dead, 0),
-  openclaw.now_ms() - least(r.oldest, l.oldest), a.inbox_limit
+  n.now - least(r.oldest, l.oldest), a.inbox_limit
 from openclaw.agent a
+cross join openclaw.now_ms() as n (now)
 cross join lateral (
   select
     count(*) as ready,
     count(*) filter (where i.claims > 0) as retried,
-    min(i.accepted_at) as oldest
+    min(openclaw.waits_since(i.attempt, i.accepted_at, i.due_at, n.now)) as oldest
   from openclaw.inbox i
   where i.agent_id = a.agent_id
     and i.state = 'ready'

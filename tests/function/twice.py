@@ -29,6 +29,7 @@ OTHERS = {
     "message_id": "reads",
     "sent_seq": "reads",
     "agent_pause_document": "reads",
+    "waits_since": "reads",
     "scopes_of": "reads",
     "use_is_news": "reads",
     "credential_check": "reads",

@@ -3,11 +3,13 @@
 """GET /metrics: strictly OpenMetrics, complete from the start, and true: held against known traffic, across
 retention, a redrive, kill -9 of workers and of the sweeper, and the fold that adds it all up."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "session"))
@@ -25,11 +27,14 @@ class Migrated(World):
     """With what a sweeper wants to see of a migration."""
 
     def install(self):
+        self.ctl("migrate")
+
+    def ctl(self, *arguments):
         environment = self.cluster.environment("gateway")
         environment.update(GATEWAY_ENV="/dev/null")
-        subprocess.run(
-            [os.path.join(BUILD, "gatewayctl"), "migrate"],
-            env=environment, check=True, stdout=subprocess.DEVNULL,
+        return subprocess.run(
+            [os.path.join(BUILD, "gatewayctl"), *arguments],
+            env=environment, check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
 
@@ -303,6 +308,52 @@ def young_ones_pruned(world, http, scrapes, state):
     expect(scrapes, "and counted", **state)
 
 
+def oldest(world, http, scrapes, state):
+    """Since it was due: neither hidden by what is more urgent, nor what is meant to wait."""
+    hour = 3600000
+    for more, aged in (({"priority": 9}, "accepted_at = accepted_at - {0}, due_at = due_at - {0}"),
+                       ({"delayMs": hour}, "accepted_at = accepted_at - 3 * {0}")):  # fmt: skip
+        http.post("/messages", {"to": "bob", "content": "x", **more}, token=world.tokens["alice"])
+        world.sql(
+            f"update openclaw.inbox set {aged.format(2 * hour)}"
+            " where inbox_seq = (select max(inbox_seq) from openclaw.inbox)"
+        )
+    state.update(accepted=state["accepted"] + 2, ready=state["ready"] + 2)
+
+    def age():
+        return openmetrics.value(scrapes(), "openclaw_inbox_oldest_age_seconds")
+
+    listed = json.loads(world.ctl("inbox", "stats", "bob", "--json").stdout)["inboxes"][0]["oldestMs"] / 1000
+    tap.ok(7200 <= age() < 10800, "the oldest is the least urgent, not the one with a delay", age())
+    tap.ok(7200 <= listed < 10800, "as gatewayctl says", listed)
+    world.sql("update openclaw.agent set status = 'paused' where agent_id = 'bob'")
+    tap.ok(age() < 3600, "what waits for a paused agent is meant to", age())
+    world.sql("update openclaw.agent set status = 'active' where agent_id = 'bob'")
+    expect(scrapes, "counted as before", **state)
+
+
+def durations(world, http, state):
+    """A step that had to wait in the database took that time."""
+    held = "select count(*) from pg_locks where relation = 'openclaw.inbox'::regclass and mode = 'ExclusiveLock' and granted"
+    holder = threading.Thread(
+        target=lambda: world.sql(
+            "begin; lock table openclaw.inbox in exclusive mode; do $$ begin while not exists"
+            " (select from pg_locks where relation = 'openclaw.inbox'::regclass and not granted)"
+            " loop perform pg_sleep(0.02); end loop; perform pg_sleep(1); end $$; commit"
+        )
+    )
+    holder.start()
+    wait(lambda: world.value(held) == "1", "somebody holds the inbox")
+    answer = http.post("/messages", {"to": "bob", "content": "slow"}, token=world.tokens["alice"])
+    holder.join()
+    state.update(accepted=state["accepted"] + 1, ready=state["ready"] + 1)
+    took = world.value(
+        "select completed_at_epoch_ms - started_at_epoch_ms from dbos_system.operation_outputs"
+        f" where function_name = 'storeMessage' and workflow_uuid = '{answer.json()['workflowUuid']}'"
+    )
+    tap.ok(int(took) >= 900, "a step's duration is what it had to wait for, too", took)
+
+
 def sessions(world, scrapes):
     opened = openmetrics.value(scrapes(), "openclaw_sessions_opened")
     with world.connect("alice") as one, world.connect("bob"):
@@ -372,6 +423,9 @@ def main():
             killed(world, http, scrapes, state)
             folded(world, scrapes, state)
             young_ones_pruned(world, http, scrapes, state)
+            oldest(world, http, scrapes, state)
+            durations(world, http, state)
+            expect(scrapes, "and counted", **state)
             sessions(world, scrapes)
             relayed(world, scrapes)
             tap.equal(scrapes.back, [], "no counter ever went back")

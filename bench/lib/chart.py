@@ -14,7 +14,7 @@ WORKS = (
     ("ws.send.200", "WebSocket, 200 senders"),
     ("ws.delivery.50", "delivered and acknowledged, 50 pairs"),
 )
-LEFT, WIDE, ROW = 250, 400, 46
+LEFT, WIDE, ROW = 275, 400, 46
 STYLE = """
     text { font: 13px sans-serif; fill: #24292f } .head { font-weight: bold } .small { font-size: 11px; fill: #57606a }
     .ours { fill: #1f6feb } .peer { fill: #9a9fa6 }
@@ -39,7 +39,7 @@ def draw(results, facts, path):
     most = max(max(ours, peer) for _, ours, peer, _ in rows)
     height = 68 + ROW * len(rows)
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 790 {height}" role="img">',
         "<title>Messages per second of the gateway and of its peer</title>",
         f"<style>{STYLE}</style>",
         '<text class="head" x="10" y="20">Messages per second</text>',
@@ -58,8 +58,8 @@ def draw(results, facts, path):
             f'<text x="{LEFT + 6 + narrow:.0f}" y="{y + 33}">{peer:.0f}</text>',
         ]
     out.append(
-        f'<text class="small" x="10" y="{height - 10}">Medians of one run in turn on {facts["cpu_count"]} processors,'
-        f" {escape(facts['postgres'].split(' (')[0])}, fsync {facts['fsync']}, the load generator included.</text>"
+        f'<text class="small" x="10" y="{height - 10}">Medians of one run; a factor is the median of its turns\' factors.'
+        f" {facts['cpu_count']} processors, load generator included; {escape(facts['postgres'].split(' (')[0])}, fsync {facts['fsync']}.</text>"
     )
     out.append("</svg>")
     with open(path, "w", encoding="utf-8") as file:

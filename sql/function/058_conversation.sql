@@ -1,7 +1,7 @@
 -- Conversations: what a principal and an agent have said to each other.
 
 -- Adds a message; the same id again adds none. The first one begins the conversation; one that is
--- held with another agent refuses. p_history: with the messages before it, the newest twenty and of
+-- held with another agent refuses, and an answer begins none. p_history: with the messages before it, the newest twenty and of
 -- these no more than 32 KiB, the oldest first. {messageId,at,history?}
 -- Locks: conversation.
 create or replace function openclaw.conversation_add(
@@ -29,19 +29,29 @@ declare
   v_position bigint;
   v_history jsonb;
 begin
-  if not p_auto_provision and not exists (
-    select
-    from openclaw.agent a
-    where a.agent_id = p_agent
-      and (a.allow_from is null or p_principal = any (a.allow_from))
-  ) then
-    raise exception 'gatewayctl agent add makes one'
-      using errcode = 'OC011';
-  end if;
+  if p_role = 'user' then
+    if not p_auto_provision and not exists (
+      select
+      from openclaw.agent a
+      where a.agent_id = p_agent
+        and (a.allow_from is null or p_principal = any (a.allow_from))
+    ) then
+      raise exception 'gatewayctl agent add makes one'
+        using errcode = 'OC011';
+    end if;
 
-  insert into openclaw.conversation (principal_id, conversation_id, agent_id, workspace_id, user_id)
-  values (p_principal, p_conversation, p_agent, p_workspace, p_user)
-  on conflict (principal_id, conversation_id) do nothing;
+    insert into openclaw.conversation (principal_id, conversation_id, agent_id, workspace_id, user_id)
+    values (p_principal, p_conversation, p_agent, p_workspace, p_user)
+    on conflict (principal_id, conversation_id) do nothing;
+  elsif not exists (
+    select
+    from openclaw.conversation c
+    where c.principal_id = p_principal
+      and c.conversation_id = p_conversation
+  ) then
+    -- deleted since the question was asked: the answer does not bring it back
+    return jsonb_build_object('messageId', p_message, 'at', v_now);
+  end if;
 
   select c.agent_id
   into v_agent
@@ -49,6 +59,10 @@ begin
   where c.principal_id = p_principal
     and c.conversation_id = p_conversation
   for no key update;
+  if not found then
+    raise exception 'the conversation % was deleted meanwhile', p_conversation
+      using errcode = 'serialization_failure';
+  end if;
   if v_agent <> p_agent then
     raise exception 'the conversation % is held with the agent %; choose another id', p_conversation, v_agent
       using errcode = 'OC012';

@@ -109,8 +109,7 @@ static enum error store(struct workflow *workflow, const char *step, const char 
     db_add_text(&call, content);
     db_add_string(&call, workflow_id(workflow));
     db_add_bool(&call, asks);
-    /* the agent that has answered may be gone by now */
-    db_add_bool(&call, !asks || workflow_options(workflow)->auto_provision != 0);
+    db_add_bool(&call, workflow_options(workflow)->auto_provision != 0);
     db_add_string(&call, arena_printf(arena, "%d", workflow_next_step(workflow)));
     return workflow_step_call(workflow, step, &call, ret_stored);
 }

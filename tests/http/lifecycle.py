@@ -405,6 +405,18 @@ def long_key(http, alice, dora):
                "a key that is too long for a conversation's id is none's fault", answer)  # fmt: skip
 
 
+def deleted_meanwhile(http, alice, dora):
+    body = {"agentId": "dora", "message": "hello", "conversationId": "gone"}
+    http.post("/chat", body, {"Idempotency-Key": "gone", "Prefer": "respond-async"}, token=alice)
+    until(lambda: http.get("/chat/gone", token=alice).status == 200, "the question")
+    tap.equal(http.send("DELETE", "/chat/gone", token=alice).status, 204, "a conversation is deleted")
+    with Worker(http, "dora", dora, lambda message: {"response": "too late"}):
+        until(lambda: http.get("/workflows/alice:gone", token=alice).json()["status"] == "SUCCESS", "the answer")
+    answer = http.get("/workflows/alice:gone", token=alice).json()["output"]["response"]
+    tap.equal(answer, "too late", "who asked has the answer")
+    tap.equal(http.get("/chat/gone", token=alice).status, 404, "which does not bring the conversation back")
+
+
 def database_hangs(gateway, http, alice):
     """While a request waits for what it has had committed."""
     answers = []
@@ -447,6 +459,7 @@ def main():
                 pausing(gateway, http, root, alice, dora)
                 chatting(gateway, http, alice, root, dora)
                 long_key(http, alice, dora)
+                deleted_meanwhile(http, alice, dora)
                 database_hangs(gateway, http, alice)
             finally:
                 sweeper.terminate()

@@ -150,6 +150,7 @@ end
 $$;
 
 -- Is it the question of a heartbeat? The agent's settings ask for it, so its list of senders does not count.
+-- An application may have a workflow of this name, too: one that was begun here has the step that says so.
 -- In PL/pgSQL, for one in SQL would become a part of whoever calls it, and cost each message a third of its accept.
 create or replace function openclaw.heartbeat_asks(p_workflow text)
 returns boolean
@@ -162,8 +163,10 @@ begin
     select
     from dbos_system.workflow_status c
     join dbos_system.workflow_status h on h.workflow_uuid = c.parent_workflow_id
+    join dbos_system.operation_outputs o on o.workflow_uuid = h.workflow_uuid
     where c.workflow_uuid = p_workflow
       and h.name = 'heartbeat'
+      and o.function_name = 'beginHeartbeat'
   );
 end
 $$;

@@ -226,6 +226,9 @@ enum error handle_agent_create(struct http_context *context)
         handler_not_finished(context, &start, &state);
         return OK;
     }
+    error = start_state_error(&state, &context->failure);
+    if (error != OK)
+        return error;
     if (!text_is(state.status, "SUCCESS"))
         return failure_set(&context->failure, ERR_CANCELLED, "its provisioning has ended as %.*s",
                            (int)state.status.len, state.status.data);

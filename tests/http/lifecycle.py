@@ -120,6 +120,15 @@ def provisioning(gateway, http, root):
             answer = http.post(uri, {"agentId": reserved}, token=root)
             tap.equal(code_of(answer), (400, "INVALID_ID"), f"{uri}: {reserved} is the gateway's own")
 
+    gateway.execute(
+        "create function openclaw.full() returns trigger language plpgsql as"
+        " $$begin raise exception 'no more'; end$$;"
+        " create trigger full_audit before insert on openclaw.audit for each row execute function openclaw.full();"
+    )
+    answer = http.post("/agents", {"agentId": "failing"}, {"X-Request-Id": "fails-inside"}, token=root)
+    tap.equal(code_of(answer), (500, "INTERNAL"), "one that fails inside is not said to have been cancelled")
+    gateway.execute("drop function openclaw.full() cascade")
+
 
 def beating(gateway, http, root, dora):
     def beat(body, headers=None):
@@ -229,6 +238,25 @@ def beating(gateway, http, root, dora):
         )
     answer = http.post("/messages", {"to": "dora", "content": "me?"}, token=root)
     tap.equal(code_of(answer), (404, "UNKNOWN_RECIPIENT"), "which still keeps the same sender's messages away")
+    row = (
+        "insert into dbos_system.workflow_status (workflow_uuid, status, name, authenticated_user, assumed_role,"
+        " executor_id, application_id, recovery_attempts, priority, serialization, created_at, updated_at,"
+        " application_name, parent_workflow_id, queue_name, inputs)"
+        " select '{}', '{}', '{}', '', '', '', '', 0, 0, 'portable_json', openclaw.now_ms(), openclaw.now_ms(), {};"
+    )
+    question = json.dumps({"positionalArgs": [{"from": "root", "to": "dora", "content": "me?"}], "namedArgs": {}})
+    gateway.execute(
+        row.format("shop", "PENDING", "heartbeat", "'shop', null, null, null")
+        + row.format(
+            "shop-1", "ENQUEUED", "routeAgentMessage", f"'openclaw-gateway', 'shop', 'openclaw', '{question}'"
+        )
+    )
+    until(lambda: http.get("/workflows/shop-1", token=root).json()["status"] in ("DELAYED", "ERROR"), "it is sent")
+    tap.equal(
+        http.get("/workflows/shop-1", token=root).json()["status"], "ERROR",
+        "and those of an application whose own workflow has that name",
+    )  # fmt: skip
+    gateway.execute("delete from dbos_system.workflow_status where workflow_uuid in ('shop', 'shop-1')")
     http.send("PATCH", "/agents/dora", b'{"allowFrom":null}', {"Content-Type": "application/json"}, token=root)
 
     # no answer
@@ -464,7 +492,10 @@ def main():
             finally:
                 sweeper.terminate()
                 sweeper.wait()
-            tap.equal(http.events("http.failure"), [], "nothing was our own failure")
+            tap.equal(
+                [(e["request"], e["code"]) if e["request"] == "fails-inside" else e for e in http.events("http.failure")],
+                [("fails-inside", "INTERNAL")], "nothing was our own failure but what was made to fail",
+            )  # fmt: skip
     return tap.done()
 
 

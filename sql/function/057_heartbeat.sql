@@ -80,12 +80,11 @@ begin
 end
 $$;
 
--- Is it waiting, or at work?
+-- Is it waiting, or at work? Without settings of its own, so that it becomes a part of the query.
 create or replace function openclaw.heartbeat_lives(p_workflow text)
 returns boolean
 language sql
 stable
-set search_path = pg_catalog
 as $$
   select exists (
     select

@@ -422,3 +422,19 @@ __all__ = [
     "task",
     "token",
 ]
+
+
+class Holding:
+    """A connection in a transaction: what it calls is done but not committed until the end."""
+
+    def __init__(self, db):
+        self.connection = db.another()
+
+    def __enter__(self):
+        self.connection.run("begin")
+        return self.connection
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.connection.run("commit")
+        self.connection.close()

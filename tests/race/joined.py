@@ -10,27 +10,11 @@ import sys
 
 from cluster import Cluster, skip_without
 from tap import Tap
-from transition import Database, SqlError, message
+from transition import Database, Holding, SqlError, message
 
 skip_without("initdb", "psql")
 tap = Tap()
 BOTH = ("bob", "carol")
-
-
-class Holding:
-    """A connection in a transaction: what it calls is done but not committed until the end."""
-
-    def __init__(self, db):
-        self.connection = db.another()
-
-    def __enter__(self):
-        self.connection.run("begin")
-        return self.connection
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self.connection.run("commit")
-        self.connection.close()
 
 
 def claims(agents, epochs=None):

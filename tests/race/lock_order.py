@@ -10,26 +10,10 @@ import sys
 
 from cluster import Cluster, skip_without
 from tap import Tap
-from transition import Database, SqlError, message, task, token
+from transition import Database, Holding, SqlError, message, task, token
 
 skip_without("initdb", "psql")
 tap = Tap()
-
-
-class Holding:
-    """A connection in a transaction: what it calls is done but not committed until the end."""
-
-    def __init__(self, db):
-        self.connection = db.another()
-
-    def __enter__(self):
-        self.connection.run("begin")
-        return self.connection
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self.connection.run("commit")
-        self.connection.close()
 
 
 def two_of(db, *keys, holder="s1", epoch=None):

@@ -221,12 +221,14 @@ await cases({
     t.equal([error?.name, error?.message], ["Bad", "very"], "with its name and message");
     const pickled = t.id();
     await t.rows(
-      "insert into SCHEMA.workflow_status (workflow_uuid, status, name, queue_name, serialization, application_name)" +
-        " values ($1, 'ENQUEUED', 'testScript', 'openclaw', 'py_pickle', $2)",
+      // in one: it would be run without its input
+      "with enqueued as (insert into SCHEMA.workflow_status" +
+        " (workflow_uuid, status, name, queue_name, serialization, application_name)" +
+        " values ($1, 'ENQUEUED', 'testScript', 'openclaw', 'py_pickle', $2))" +
+        " insert into SCHEMA.workflow_input (workflow_uuid, inputs) values ($1, 'gASVAA==')",
       pickled,
       APPLICATION,
     );
-    await t.rows("insert into SCHEMA.workflow_input (workflow_uuid, inputs) values ($1, 'gASVAA==')", pickled);
     const told = await t.rejects(
       t.client.retrieveWorkflow(pickled).getResult(often),
       "PortableWorkflowError",

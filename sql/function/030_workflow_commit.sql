@@ -20,6 +20,7 @@
 --   p_send_await the step that waits until the message is settled; null: nobody waits, and the
 --                message is on its own from here
 --   p_attributes of starts: what a workflow can be found by; null where none has any
+--   p_host       of a caller that hands messages over; null: it does not
 --
 -- Outcomes, one row for each workflow:
 --   committed    written now, or by an earlier call with the same token
@@ -29,9 +30,13 @@
 --   fenced       the token is no longer the owner's; status says what the workflow is now
 --   refused      a start, or a send; reason is the code of the error
 --
+-- Where its message is leased to a receiver already, hand_over says to whom (051_hand_over.sql), and the
+-- receiver is not among the bells.
+--
 -- Called twice with the same tokens it does once what it does.
 -- Locks: the advisory locks of inboxes, as inbox_room says, and inbox_bound; workflow_status
--- in the order of ids; then the mailboxes' rows (key share), then inserts.
+-- in the order of ids; then the mailboxes' rows (key share), then inserts; last, and not waiting, those
+-- of inbox_hand_over.
 create or replace function openclaw.workflow_commit(
   p_executor text,
   p_app text,
@@ -71,7 +76,8 @@ create or replace function openclaw.workflow_commit(
   p_event_step integer[],
   p_event_key text[],
   p_event_value text[],
-  p_attributes text[] default null
+  p_attributes text[] default null,
+  p_host text default null
 )
 returns table (
   ord integer,
@@ -82,7 +88,8 @@ returns table (
   error text,
   inbox_seq bigint,
   now_ms bigint,
-  bells text[]
+  bells text[],
+  hand_over text
 )
 language plpgsql
 set search_path = pg_catalog
@@ -102,6 +109,10 @@ declare
   v_rooms bigint[];
   v_repeated integer[] := '{}';
   v_sent_seq bigint[] := '{}';
+  v_light constant integer := 16384; -- bytes of a message that fits into a datagram
+  v_handed_seq bigint[]; -- leased to v_holder, as v_hand_over says
+  v_holder text[];
+  v_hand_over text[];
   v_written bigint; -- the messages; behind whatever they had to wait for
   v_missing text;
 begin
@@ -481,6 +492,27 @@ begin
     end if;
   end if;
 
+  if p_host is not null
+    and cardinality(v_sent_seq) > 0
+    and exists (
+      select
+      from openclaw.subscription b
+      where b.agent_id = any (p_send_to)
+        and b.epoch > 0
+    )
+  then
+    select array_agg(h.inbox_seq), array_agg(h.holder), array_agg(h.hand_over)
+    into v_handed_seq, v_holder, v_hand_over
+    from (
+      select array_agg(s.agent_id) as agents, array_agg(s.seq) as seqs
+      from unnest(p_send_to, p_send_message, v_sent_seq) with ordinality as s (agent_id, message, seq, ord)
+      where s.seq is not null
+        and octet_length(s.message) <= v_light
+        and p_send_options[s.ord * 5 - 1] = 0
+    ) m
+    cross join lateral openclaw.inbox_hand_over(p_host, m.agents, m.seqs) h;
+  end if;
+
   -- the common answer needs no look at the tables
   return query
   select
@@ -493,7 +525,13 @@ begin
       join openclaw.subscription b on b.agent_id = s.agent_id
       join openclaw.executor x on x.executor_id = b.executor_id
       where s.of_ord = w.ord
-    )
+        and (
+          v_holder is null
+          or x.executor_id
+            is distinct from v_holder[array_position(v_handed_seq, v_sent_seq[array_position(p_send_of, w.ord::integer)])]
+        )
+    ),
+    v_hand_over[array_position(v_handed_seq, v_sent_seq[array_position(p_send_of, w.ord::integer)])]
   from unnest(p_status) with ordinality as w (status, ord)
   where w.ord = any (v_live);
 
@@ -523,7 +561,8 @@ begin
       coalesce(o.error, r.error, s.error),
       b.seq,
       v_now,
-      '{}'::text[]
+      '{}'::text[],
+      null
     from unnest(p_id, p_name, p_start, p_token, p_input)
       with ordinality as w (id, name, start, token, input, ord)
     left join dbos_system.workflow_status s on s.workflow_uuid = w.id

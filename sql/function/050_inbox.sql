@@ -48,15 +48,20 @@ begin
   from fenced f;
 
   insert into openclaw.subscription as s (
-    agent_id, executor_id, consumer, epoch, exclusive, max_in_flight, lease_ms
+    agent_id, executor_id, consumer, epoch, exclusive, max_in_flight, lease_ms, host
   )
-  values (p_agent, p_executor, p_consumer, v_epoch, p_exclusive, p_max_in_flight, p_lease_ms)
+  values (
+    p_agent, p_executor, p_consumer, v_epoch, p_exclusive, p_max_in_flight, p_lease_ms,
+    -- what is taken from somebody else's inbox goes on record, by a claim
+    (select x.host from openclaw.executor x where x.executor_id = p_executor and x.principal_id = p_agent)
+  )
   on conflict (agent_id, executor_id) do update
   set consumer = excluded.consumer,
     epoch = excluded.epoch,
     exclusive = excluded.exclusive,
     max_in_flight = excluded.max_in_flight,
-    lease_ms = excluded.lease_ms;
+    lease_ms = excluded.lease_ms,
+    host = excluded.host;
 
   perform openclaw.inbox_release(p_agent, v_fenced || p_executor);
 
@@ -184,10 +189,12 @@ $$;
 -- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is
 -- given out while an earlier one of the sender waits for another try, or was leased to somebody else
 -- and not handed over yet: that one may die before it does. Where only one may be in flight, a message
--- that waits for another try holds the whole line, and comes first when it is due. What expired is left to the sweeper; what was
--- cancelled is withdrawn. The last row is without a message: it says when the next may be due, null where
--- none is waiting, so that who is told of no other need not ask again. p_token, for pulls: fresh for each claim, and the same where its answer was lost;
--- called again with it the claim gives what it gave.
+-- that waits for another try holds the whole line, and comes first when it is due. What expired is left
+-- to the sweeper; what was cancelled is withdrawn. The last row is without a message: it says when the next may be due, null
+-- where none is waiting, so that who is told of no other need not ask again. p_token, for pulls: fresh for
+-- each claim, and the same where its answer was lost; called again with it the claim gives what it gave.
+-- p_known, of a subscription: the place of the last message that was handed over to it and that it knows of;
+-- a later one, whose datagram was lost or is on its way still, is given first.
 -- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
 -- resumes it finds all that was leased); the inbox's advisory lock for claims, so that one sees what
 -- another has taken, be it a pull beside a subscription; then inbox in the order of rank, waiting and not
@@ -200,7 +207,8 @@ create or replace function openclaw.inbox_claim(
   p_max_in_flight integer,
   p_limit integer,
   p_lease_ms bigint,
-  p_token text default null
+  p_token text default null,
+  p_known bigint default null
 )
 returns table (
   next_due_ms bigint,
@@ -274,7 +282,19 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('inbox ' || p_agent, 0));
   end if;
 
-  if p_token is not null then
+  if p_token is not null
+    or p_known is not null
+    and exists (
+      select
+      from openclaw.inbox i
+      where i.agent_id = p_agent
+        and i.state = 'leased'
+        and i.holder = p_holder
+        and i.inbox_seq > p_known
+        and not i.handed
+        and i.delivery_id like '%.h%'
+    )
+  then
     return query
     select
       null::bigint, i.inbox_seq, i.delivery_id, openclaw.message_id(i.sender, i.message_uuid),
@@ -285,9 +305,12 @@ begin
     where i.agent_id = p_agent
       and i.state = 'leased'
       and i.holder = p_holder
-      and i.delivery_id = i.inbox_seq || '.' || p_token
+      and case
+        when p_token is not null then i.delivery_id = i.inbox_seq || '.' || p_token
+        else i.inbox_seq > p_known and not i.handed and i.delivery_id like '%.h%'
+      end
     order by i.rank;
-    if found then
+    if found and p_token is not null then
       return;
     end if;
   end if;
@@ -464,7 +487,8 @@ create or replace function openclaw.inbox_claims(
   p_max_in_flight integer[],
   p_limit integer[],
   p_lease_ms bigint[],
-  p_token text[]
+  p_token text[],
+  p_known bigint[]
 )
 returns table (
   ord integer,
@@ -501,7 +525,7 @@ begin
     select v_ord, c.*
     from openclaw.inbox_claim(
       p_agent[v_ord], p_holder[v_ord], p_epoch[v_ord], p_max_in_flight[v_ord], p_limit[v_ord],
-      p_lease_ms[v_ord], p_token[v_ord]
+      p_lease_ms[v_ord], p_token[v_ord], p_known[v_ord]
     ) c;
   end loop;
 end

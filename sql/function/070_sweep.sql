@@ -330,7 +330,8 @@ when (old.function_name = 'routeMessage' and old.output is not null)
 execute function openclaw.reply_keep();
 
 -- Messages that have been ready for a while although somebody is subscribed: a bell was lost, or a
--- DBOS client sent them, which rings nobody. Also recounts the inboxes that are in use.
+-- DBOS client sent them, which rings nobody; or that were handed over and have not been put out: the
+-- datagram was lost. Also recounts the inboxes that are in use.
 create or replace function openclaw.inbox_overdue(p_grace_ms bigint)
 returns table (bell text)
 language sql
@@ -348,6 +349,14 @@ as $$
       where i.agent_id = s.agent_id
         and i.state = 'ready'
         and i.due_at <= openclaw.now_ms() - p_grace_ms
+      union all
+      select
+      from openclaw.inbox i
+      where i.agent_id = s.agent_id
+        and i.state = 'leased'
+        and not i.handed
+        and i.last_attempt_at <= openclaw.now_ms() - p_grace_ms
+        and i.delivery_id like '%.h%'
     )
 $$;
 

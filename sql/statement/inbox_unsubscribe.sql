@@ -7,5 +7,10 @@ with gone as (
   where agent_id = $1
     and executor_id = $2
   returning agent_id
+),
+-- before what it holds is given back: until it is gone, messages are handed over to it
+ended as materialized (
+  select exists (select from gone) as subscribed
 )
-select openclaw.inbox_release($1, array[$2]), exists (select from gone)
+select openclaw.inbox_release($1, array[$2]), e.subscribed
+from ended e

@@ -58,13 +58,27 @@ enum error bell_open(struct bell *bell, const char *runtime_dir, const char *exe
     return OK;
 }
 
-void bell_drain(struct bell *bell)
+bool bell_take(struct bell *bell, char *bytes, size_t size, struct text *ret_brought)
 {
-    char byte;
+    ssize_t got;
 
     if (bell->fd < 0)
-        return;
-    while (recv(bell->fd, &byte, sizeof(byte), 0) >= 0 || errno == EINTR)
+        return false;
+    do
+        got = recv(bell->fd, bytes, size, 0);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return false;
+    *ret_brought = (struct text){bytes, (size_t)got};
+    return true;
+}
+
+void bell_drain(struct bell *bell)
+{
+    struct text nothing;
+    char byte;
+
+    while (bell_take(bell, &byte, sizeof(byte), &nothing))
         ;
 }
 
@@ -79,17 +93,25 @@ void bell_close(struct bell *bell)
 
 void bell_ring(const char *runtime_dir, const char *executor_id)
 {
+    (void)bell_bring(runtime_dir, executor_id, TEXT_LITERAL(""));
+}
+
+bool bell_bring(const char *runtime_dir, const char *executor_id, struct text what)
+{
     struct sockaddr_un address;
+    bool heard;
     int fd;
 
     if (!bell_address(runtime_dir, executor_id, &address))
-        return;
+        return false;
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return;
-    /* A full queue means that the waiter has rings enough. */
-    (void)sendto(fd, "", 0, MSG_NOSIGNAL, (const struct sockaddr *)&address, sizeof(address));
+        return false;
+    heard = sendto(fd, what.data, what.len, MSG_NOSIGNAL, (const struct sockaddr *)&address,
+                   sizeof(address)) >= 0 ||
+            errno == EAGAIN || errno == ENOBUFS;
     (void)close(fd);
+    return heard;
 }
 
 /* Who has just made the file may not listen on it yet. */

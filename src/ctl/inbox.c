@@ -60,7 +60,7 @@ static enum error claim(struct ctl *ctl, struct pull *pull, struct failure *fail
 
     inbox_claim_call(&call, ctl->arena, agent,
                      arena_printf(ctl->arena, "ctl:%s", ctl_who(ctl->arena)), 0, 0, pull->limit,
-                     pull->lease_ms, inbox_claim_token(ctl->arena));
+                     pull->lease_ms, inbox_claim_token(ctl->arena), -1);
     note(ctl, &call);
     do
         error = db_run(ctl->db, &call, failure, &rows);

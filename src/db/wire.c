@@ -122,6 +122,16 @@ void wire_put_call(struct buffer *out, const struct db_call *call)
     end_frame(out, start);
 }
 
+void wire_put_values(struct buffer *out, const struct text *values, size_t count)
+{
+    size_t start = begin_frame(out);
+
+    put_bytes(out, &(uint64_t){build()}, sizeof(uint64_t));
+    for (size_t i = 0; i < count; i++)
+        put_value(out, values[i]);
+    end_frame(out, start);
+}
+
 void wire_put_rows(struct buffer *out, const struct db_rows *rows, const struct rows_part *part)
 {
     static const struct rows_part whole;
@@ -307,4 +317,17 @@ bool wire_get_failure(struct text frame, struct failure *ret_failure)
         return false;
     memcpy(ret_failure, bytes, sizeof *ret_failure);
     return ret_failure->error > OK && ret_failure->error < ERR__MAX;
+}
+
+bool wire_get_values(struct text frame, struct text *ret_values, size_t count)
+{
+    struct reader reader = frame_reader(frame);
+    const char *theirs = get_bytes(&reader, sizeof(uint64_t));
+    uint64_t ours = build();
+
+    if (!theirs || memcmp(theirs, &ours, sizeof ours) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        ret_values[i] = get_value(&reader);
+    return !reader.broken && reader.left.len == 0;
 }

@@ -63,4 +63,9 @@ enum answer_kind wire_get_kind(struct text frame); /* ANSWER_OTHER_BUILD where i
 struct db_rows *wire_get_rows(struct text frame, const struct db_call *call);
 bool wire_get_failure(struct text frame, struct failure *ret_failure);
 
+/* Values by themselves, for a datagram to a process of this build: absent ones stay absent. Reading
+ * gives texts in the frame; false: it is not `count` values, or of another build. */
+void wire_put_values(struct buffer *out, const struct text *values, size_t count);
+bool wire_get_values(struct text frame, struct text *ret_values, size_t count);
+
 #endif

@@ -4,31 +4,63 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/arena.h"
 
-#define BELL_MAX 128 /* a host's name has 64 bytes, an executor's id 36 */
+#define OWED_BYTES 128 /* a host's name has 64, an executor's id 36, a delivery's id less */
+
+/* Of one kind, each once. */
+struct owed {
+    char each[BELLS_OWED_MAX][OWED_BYTES];
+    size_t count;
+};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char owed[BELLS_OWED_MAX][BELL_MAX];
-static size_t owed_count;
-static atomic_size_t hint; /* the same, to be looked at without the lock */
+static struct owed owed_bells, owed_back;
+static atomic_size_t hint; /* how many of both, to be looked at without the lock */
 static atomic_uint_fast64_t sent;
 
-void bells_owe(struct text bell)
+static void owe(struct owed *owed, struct text what)
 {
     size_t i = 0;
 
-    if (!bell.data || bell.len == 0 || bell.len >= BELL_MAX || !memchr(bell.data, '/', bell.len))
+    if (!what.data || what.len == 0 || what.len >= OWED_BYTES)
         return;
     pthread_mutex_lock(&lock);
-    while (i < owed_count && !text_is(bell, owed[i]))
+    while (i < owed->count && !text_is(what, owed->each[i]))
         i++;
-    if (i == owed_count && owed_count < BELLS_OWED_MAX) {
-        snprintf(owed[owed_count++], BELL_MAX, "%.*s", (int)bell.len, bell.data);
-        atomic_store(&hint, owed_count);
+    if (i == owed->count && owed->count < BELLS_OWED_MAX) {
+        snprintf(owed->each[owed->count++], OWED_BYTES, "%.*s", (int)what.len, what.data);
+        atomic_fetch_add(&hint, 1);
     }
     pthread_mutex_unlock(&lock);
+}
+
+/* All of one kind, owed no longer. */
+static struct text *take(struct owed *owed, struct arena *arena, size_t *ret_count)
+{
+    struct text *taken = arena_array(arena, BELLS_OWED_MAX, sizeof(*taken));
+
+    pthread_mutex_lock(&lock);
+    *ret_count = owed->count;
+    for (size_t i = 0; i < owed->count; i++)
+        taken[i] = arena_text(arena, text_of(owed->each[i]));
+    atomic_fetch_sub(&hint, owed->count);
+    owed->count = 0;
+    pthread_mutex_unlock(&lock);
+    return taken;
+}
+
+void bells_owe(struct text bell)
+{
+    if (bell.data && memchr(bell.data, '/', bell.len))
+        owe(&owed_bells, bell);
+}
+
+void bells_owe_back(struct text delivery_id)
+{
+    owe(&owed_back, delivery_id);
 }
 
 bool bells_owed(void)
@@ -36,34 +68,41 @@ bool bells_owed(void)
     return atomic_load(&hint) > 0;
 }
 
-bool bells_call(struct arena *arena, struct db_call *ret_call)
+static void notify_call(struct arena *arena, const struct text *bells, size_t count,
+                        struct db_call *ret_call)
 {
-    struct text *hosts, *executors;
-    size_t count;
+    struct text *hosts = arena_array(arena, count, sizeof(*hosts));
+    struct text *executors = arena_array(arena, count, sizeof(*executors));
 
-    if (!bells_owed())
-        return false;
-    hosts = arena_array(arena, BELLS_OWED_MAX, sizeof(*hosts));
-    executors = arena_array(arena, BELLS_OWED_MAX, sizeof(*executors));
-    pthread_mutex_lock(&lock);
-    count = owed_count;
     for (size_t i = 0; i < count; i++) {
-        struct text whole = arena_text(arena, text_of(owed[i]));
-        const char *slash = memchr(whole.data, '/', whole.len);
+        const char *slash = memchr(bells[i].data, '/', bells[i].len);
 
-        hosts[i] = (struct text){whole.data, (size_t)(slash - whole.data)};
+        hosts[i] = (struct text){bells[i].data, (size_t)(slash - bells[i].data)};
         executors[i] = text_of(slash + 1);
     }
-    owed_count = 0;
-    atomic_store(&hint, 0);
-    pthread_mutex_unlock(&lock);
-    if (count == 0) /* another thread was faster */
-        return false;
     atomic_fetch_add(&sent, count);
     db_call_init(ret_call, arena, STATEMENT_BELL_NOTIFY);
     db_add_texts(ret_call, hosts, count);
     db_add_texts(ret_call, executors, count);
-    return true;
+}
+
+bool bells_call(struct arena *arena, struct db_call *ret_call)
+{
+    struct text *taken;
+    size_t count;
+
+    if (!bells_owed())
+        return false;
+    taken = take(&owed_back, arena, &count);
+    if (count > 0) {
+        db_call_init(ret_call, arena, STATEMENT_INBOX_GIVE_BACK);
+        db_add_texts(ret_call, taken, count);
+        return true;
+    }
+    taken = take(&owed_bells, arena, &count);
+    if (count > 0)
+        notify_call(arena, taken, count, ret_call);
+    return count > 0; /* or another thread was faster */
 }
 
 void bells_send(struct db *db)
@@ -76,8 +115,9 @@ void bells_send(struct db *db)
     if (!bells_owed())
         return;
     arena = arena_new();
-    if (bells_call(arena, &call) && db_run(db, &call, &unused, &rows) != OK)
-        unused.error = OK; /* who waits there looks by itself */
+    while (bells_call(arena, &call))
+        if (db_run(db, &call, &unused, &rows) != OK)
+            unused.error = OK; /* who waits there looks by itself */
     arena_free(arena);
 }
 

@@ -205,7 +205,7 @@ static void add_attributes(struct db_call *call, struct arena *arena,
 }
 
 void commit_call(struct db_call *call, struct arena *arena, const struct engine *engine,
-                 struct workflow *const *workflows, size_t count)
+                 struct workflow *const *workflows, size_t count, const char *host)
 {
     size_t steps = 0, events = 0;
     bool goes_on = false;
@@ -229,6 +229,7 @@ void commit_call(struct db_call *call, struct arena *arena, const struct engine 
     add_sends(call, arena, workflows, count, steps);
     add_events(call, arena, workflows, count, events);
     add_attributes(call, arena, workflows, count);
+    db_add_string(call, host);
 }
 
 static const struct {
@@ -239,6 +240,41 @@ static const struct {
     {"conflict", WORKFLOW_CONFLICT},   {"fenced", WORKFLOW_FENCED},
     {"refused", WORKFLOW_REFUSED},
 };
+
+static const struct workflow_message *message_of(const struct workflow *workflow)
+{
+    const struct owed_step *step = workflow->steps;
+
+    while (step && !step->send)
+        step = step->next;
+    return step ? step->send : NULL;
+}
+
+/* The next word of what openclaw.inbox_hand_over says. */
+static struct text next_word(struct text *left)
+{
+    const char *space = left->data ? memchr(left->data, ' ', left->len) : NULL;
+    struct text word = *left;
+
+    if (space)
+        word.len = (size_t)(space - left->data);
+    *left = space ? (struct text){space + 1, left->len - word.len - 1} : TEXT_NONE;
+    return word;
+}
+
+static void read_hand_over(struct workflow_hand_over *hand_over, const struct workflow *workflow,
+                           struct text words)
+{
+    struct text holder = next_word(&words);
+
+    hand_over->message = message_of(workflow);
+    if (!holder.data || !hand_over->message ||
+        text_int64(next_word(&words), 1, INT64_MAX, &hand_over->epoch) != OK ||
+        text_int64(next_word(&words), 1, INT64_MAX, &hand_over->lease_expires_at) != OK)
+        return;
+    hand_over->delivery_id = words;
+    hand_over->holder = holder;
+}
 
 static void read_outcome(struct workflow *workflow, struct db_rows *rows, size_t row)
 {
@@ -261,6 +297,7 @@ static void read_outcome(struct workflow *workflow, struct db_rows *rows, size_t
     outcome->inbox_seq = db_int_or(rows, row, 6, 0);
     outcome->now_ms = db_int(rows, row, 7);
     outcome->bells = db_texts(rows, row, 8, &outcome->bell_count);
+    read_hand_over(&outcome->hand_over, workflow, db_text(rows, row, 9));
 }
 
 enum error commit_result(struct workflow *const *workflows, size_t count, struct db_rows *rows,
@@ -343,7 +380,7 @@ static enum error commit_once(struct workflow *workflow, struct failure *failure
     struct db_call fence, commit;
     enum error error;
 
-    commit_call(&commit, workflow->arena, workflow->engine, &workflow, 1);
+    commit_call(&commit, workflow->arena, workflow->engine, &workflow, 1, NULL);
     if (!workflow->call) {
         error = db_run(workflow->db, &commit, failure, &rows);
     } else {

@@ -153,7 +153,8 @@ bool workflow_batch_call(struct workflow_batch *batch, struct db_call *ret_call)
 {
     if (batch->pending_count == 0)
         return false;
-    commit_call(ret_call, batch->arena, batch->engine, batch->pending, batch->pending_count);
+    commit_call(ret_call, batch->arena, batch->engine, batch->pending, batch->pending_count,
+                batch->engine->executor.host);
     return true;
 }
 

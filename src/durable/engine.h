@@ -86,6 +86,15 @@ enum workflow_outcome_kind {
     WORKFLOW_REFUSED /* nothing was written; `reason` */
 };
 
+/* A message that was leased to its receiver, on this host, in the commit that accepted it: whoever
+ * gets this outcome hands it over (gateway/hand_over.h). */
+struct workflow_hand_over {
+    struct text holder; /* executor; absent: there is nothing to hand over */
+    struct text delivery_id;
+    int64_t epoch, lease_expires_at;
+    const struct workflow_message *message;
+};
+
 struct workflow_outcome {
     enum workflow_outcome_kind kind;
     enum error reason; /* REFUSED: UNKNOWN_RECIPIENT, FORBIDDEN, INBOX_FULL, or the error of a
@@ -98,6 +107,7 @@ struct workflow_outcome {
     int64_t now_ms;     /* the database's clock at the commit */
     struct text *bells; /* "host/executor": who has something to look at now */
     size_t bell_count;
+    struct workflow_hand_over hand_over; /* of a batch; absent where it starts by itself */
 };
 
 struct workflow_batch;

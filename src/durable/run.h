@@ -162,9 +162,9 @@ struct text encode_error(struct workflow *workflow, struct text error);
 enum error decode_input(struct workflow *workflow, struct text inputs) MUST_CHECK;
 
 /* The call of openclaw.workflow_commit for a set of workflows, and its answer, which sets each
- * workflow's outcome. */
+ * workflow's outcome. host: of a caller that hands messages over; NULL: they are claimed. */
 void commit_call(struct db_call *call, struct arena *arena, const struct engine *engine,
-                 struct workflow *const *workflows, size_t count);
+                 struct workflow *const *workflows, size_t count, const char *host);
 enum error commit_result(struct workflow *const *workflows, size_t count, struct db_rows *rows,
                          struct failure *failure) MUST_CHECK;
 /* Commits what one workflow owes, waiting for the database. Afterwards either nothing is owed, or

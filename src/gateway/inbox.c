@@ -26,6 +26,13 @@ int64_t delivery_seq(struct text delivery_id)
     return seq;
 }
 
+bool delivery_handed_over(struct text delivery_id)
+{
+    const char *dot = memchr(delivery_id.data, '.', delivery_id.len);
+
+    return dot && dot + 1 < delivery_id.data + delivery_id.len && dot[1] == 'h';
+}
+
 /* The parameters that say which deliveries: their places and their ids. An id that cannot be one
  * becomes place 0, which is nobody's, and never reaches the database as text. */
 static void add_deliveries(struct db_call *call, struct arena *arena, const struct text *ids,
@@ -129,7 +136,7 @@ void inbox_resume_call(struct db_call *call, struct arena *arena, const struct e
 
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
-                      int64_t lease_ms, const char *token)
+                      int64_t lease_ms, const char *token, int64_t known)
 {
     db_call_init(call, arena, STATEMENT_INBOX_CLAIM);
     db_add_text(call, agent);
@@ -146,6 +153,10 @@ void inbox_claim_call(struct db_call *call, struct arena *arena, struct text age
     db_add_int(call, lease_ms);
     if (token)
         db_add_string(call, token);
+    else
+        db_add_null(call);
+    if (known >= 0)
+        db_add_int(call, known);
     else
         db_add_null(call);
 }

@@ -59,12 +59,14 @@ struct delivery {
 /* Claim; fewer than `limit` come where they are large (050_inbox.sql). holder: the executor's id,
  * or a name of the caller's for a pull; epoch 0: no subscription; max_in_flight 0: not bounded but
  * by limit. token: of a pull, from inbox_claim_token(): called again with it, because an answer was
- * lost, the claim gives what it gave; NULL for a subscription, which resumes. ERR_FENCED: a newer
- * subscriber has the inbox. *ret_next_due_ms says when one more may be due: -1 where none is waiting,
- * and after a pull that was repeated, where it is not known. */
+ * lost, the claim gives what it gave; NULL for a subscription, which resumes. known:
+ * of a subscription, the place of the last message handed over to it that it knows of, 0 where
+ * there was none; later ones come with the claim; -1 of a pull. ERR_FENCED: a newer subscriber has
+ * the inbox. *ret_next_due_ms says when one more may be due: -1 where none is waiting, and after a
+ * pull that was repeated, where it is not known. */
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
-                      int64_t lease_ms, const char *token);
+                      int64_t lease_ms, const char *token, int64_t known);
 const char *inbox_claim_token(struct arena *arena);
 enum error inbox_claim_result(struct arena *arena, struct text agent, struct db_rows *rows,
                               struct failure *failure, struct delivery **ret_deliveries,
@@ -132,5 +134,7 @@ enum error inbox_stats_result(struct db_rows *rows, struct failure *failure,
 
 /* The number before the dot; 0 where it is no delivery id. */
 int64_t delivery_seq(struct text delivery_id);
+/* It was leased with its acceptance (hand_over.h), not by a claim. */
+bool delivery_handed_over(struct text delivery_id);
 
 #endif

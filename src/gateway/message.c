@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/uuid.h"
+#include "gateway/hand_over.h"
 #include "workflow/registry.h"
 
 struct entry {
@@ -313,6 +314,7 @@ enum error message_batch_result(struct message_batch *batch, struct db_rows *row
             continue;
         outcome = workflow_batch_outcome(batch->workflows, entry->start);
         read_outcome(batch, &entry->receipt, outcome);
+        hand_over_send(batch->engine, outcome, &entry->receipt);
         engine_ring(batch->engine, outcome->bells, outcome->bell_count);
     }
     return OK;

@@ -64,7 +64,7 @@ static enum error claim_portion(struct http_context *context, struct pull *pull,
     enum error error;
 
     inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, limit, lease_ms,
-                     inbox_claim_token(context->arena));
+                     inbox_claim_token(context->arena), -1);
     inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)

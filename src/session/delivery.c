@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/hand_over.h"
 
 static void *allocate(size_t size)
 {
@@ -347,7 +348,7 @@ static bool claim_call(struct session *session, struct operation *operation,
     operation->limit = limit;
     inbox_claim_call(ret_call, operation->arena, text_of(subscription->agent),
                      session->engine->executor.id, subscription->epoch, subscription->max_in_flight,
-                     limit, subscription->lease_ms, NULL);
+                     limit, subscription->lease_ms, NULL, subscription->handed_over);
     inbox_call_audit(ret_call, &session->principal, text_of(subscription->agent));
     return true;
 }
@@ -385,6 +386,20 @@ static void claim_failed(struct session *session, struct subscription *subscript
         clock_jitter_ms(error_retry(error) == RETRY_NEVER ? LOOK_MS : RETRY_FIRST_MS);
 }
 
+static void backlog_add(struct session *session, struct subscription *subscription,
+                        struct arena *arena, struct delivery *deliveries, size_t count)
+{
+    struct backlog *backlog = arena_alloc(arena, sizeof(*backlog));
+
+    backlog->arena = arena;
+    backlog->deliveries = deliveries;
+    backlog->count = count;
+    backlog->lease_ends = session->now + subscription->lease_ms;
+    *subscription->backlog_end = backlog;
+    subscription->backlog_end = &backlog->next;
+    subscription->in_flight += (unsigned)count;
+}
+
 /* The messages' part of what was claimed; it is what the claim's size is about. */
 size_t deliveries_bytes(const struct delivery *deliveries, size_t count)
 {
@@ -399,7 +414,6 @@ static void claimed(struct session *session, struct subscription *subscription,
                     struct operation *operation, struct delivery *deliveries, size_t count,
                     int64_t next_due_ms)
 {
-    struct backlog *backlog;
     int64_t look = session->now + clock_jitter_ms(LOOK_MS), claim_at;
 
     subscription->more = count > 0 && next_due_ms == 0;
@@ -414,16 +428,52 @@ static void claimed(struct session *session, struct subscription *subscription,
     subscription->claim_at = earlier(subscription->claim_at, claim_at);
     if (count == 0)
         return;
-    backlog = arena_alloc(operation->arena, sizeof(*backlog));
-    backlog->arena = operation->arena;
-    backlog->deliveries = deliveries;
-    backlog->count = count;
-    backlog->lease_ends = session->now + subscription->lease_ms;
+    backlog_add(session, subscription, operation->arena, deliveries, count);
     session->arena_kept = true;
-    *subscription->backlog_end = backlog;
-    subscription->backlog_end = &backlog->next;
-    subscription->in_flight += (unsigned)count;
     claim_size_learn(session, count, deliveries_bytes(deliveries, count));
+}
+
+/* What was handed over comes with a claim too that did not know of it: then it is dropped here, or,
+ * where the claim was faster, there. Returns how many are left. */
+static size_t deliveries_unknown(struct subscription *subscription, struct delivery *deliveries,
+                                 size_t count)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (delivery_handed_over(deliveries[i].delivery_id)) {
+            if (deliveries[i].inbox_seq <= subscription->handed_over)
+                continue;
+            subscription->handed_over = deliveries[i].inbox_seq;
+        }
+        deliveries[left++] = deliveries[i];
+    }
+    return left;
+}
+
+/* Only what this subscription holds: one of before has lost what it held. */
+bool deliveries_hand_over(struct session *session, struct text datagram)
+{
+    struct delivery *delivery;
+    struct subscription *subscription;
+    struct arena *arena = arena_new();
+    struct text agent;
+    int64_t epoch;
+
+    delivery = arena_alloc(arena, sizeof(*delivery));
+    if (!hand_over_read(arena, datagram, &agent, &epoch, delivery) ||
+        (subscription = subscription_find(session, agent)) == NULL || !subscription->active ||
+        subscription->doubt || subscription->epoch != epoch) {
+        arena_free(arena);
+        return false;
+    }
+    if (delivery->inbox_seq > subscription->handed_over) {
+        subscription->handed_over = delivery->inbox_seq;
+        backlog_add(session, subscription, arena, delivery, 1);
+    } else {
+        arena_free(arena);
+    }
+    return true;
 }
 
 static void claim_answer(struct session *session, struct operation *operation, enum error error,
@@ -454,6 +504,7 @@ static void claim_answer(struct session *session, struct operation *operation, e
     }
     if (rows == NULL)
         return;
+    count = deliveries_unknown(subscription, deliveries, count);
     claimed(session, subscription, operation, deliveries, count, next_due_ms);
 }
 

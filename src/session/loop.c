@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "gateway/hand_over.h"
 
 #define READ_SIZE  16384
 #define WRITE_SIZE 65536 /* at once, so that reading gets its turn */
@@ -133,6 +134,18 @@ static void open_bell(struct loop *loop)
         log_failure("bell.open", &failure);
 }
 
+static void answer_bell(struct loop *loop)
+{
+    char bytes[HAND_OVER_MAX];
+    struct text brought;
+    bool rung = false;
+
+    while (bell_take(&loop->bell, bytes, sizeof(bytes), &brought))
+        rung |= brought.len == 0 || !session_hand_over(loop->session, brought, clock_ms());
+    if (rung)
+        session_bell(loop->session, clock_ms());
+}
+
 static void start_call(struct loop *loop)
 {
     const struct db_call *call;
@@ -206,10 +219,8 @@ static enum error wait_for_something(struct loop *loop, struct failure *failure)
         (void)!read(wake_pipe[0], drain, sizeof(drain));
     if (fds[POLL_INPUT].revents != 0)
         read_input(loop);
-    if (fds[POLL_BELL].revents != 0) {
-        bell_drain(&loop->bell);
-        session_bell(loop->session, clock_ms());
-    }
+    if (fds[POLL_BELL].revents != 0)
+        answer_bell(loop);
     return OK;
 }
 
@@ -233,7 +244,9 @@ static enum error run(struct loop *loop, struct failure *failure)
         }
         if (continued) {
             continued = 0;
+            bell_drain(&loop->bell); /* what was handed over may be somebody else's by now */
             session_continued(loop->session, clock_ms());
+            session_bell(loop->session, clock_ms());
         }
         session_advance(loop->session, clock_ms());
         open_bell(loop);

@@ -20,7 +20,7 @@ static bool pull_call(struct session *session, struct operation *operation,
     if (pull == NULL)
         return false;
     inbox_claim_call(ret_call, operation->arena, pull->agent, session->engine->executor.id, 0, 0,
-                     earlier(pull->max, session->claim_size), pull->lease_ms, pull->token);
+                     earlier(pull->max, session->claim_size), pull->lease_ms, pull->token, -1);
     inbox_call_audit(ret_call, &session->principal, pull->agent);
     return true;
 }

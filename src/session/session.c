@@ -259,6 +259,12 @@ void session_bell(struct session *session, int64_t now)
     presence_wake(session);
 }
 
+bool session_hand_over(struct session *session, struct text datagram, int64_t now)
+{
+    session->now = now;
+    return session->state == SESSION_OPEN && deliveries_hand_over(session, datagram);
+}
+
 void session_stop(struct session *session, const char *reason, int64_t now)
 {
     session->now = now;

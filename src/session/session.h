@@ -60,6 +60,8 @@ void session_continued(struct session *session, int64_t now);
 bool session_wants_bell(
     const struct session *session); /* it is, or is about to be, known to others */
 void session_bell(struct session *session, int64_t now);
+/* What a bell brought. False: nothing that is of use; then it was a bell like others. */
+bool session_hand_over(struct session *session, struct text datagram, int64_t now);
 /* Says goodbye in-band, gives back what it holds, then is over. */
 void session_stop(struct session *session, const char *reason, int64_t now);
 /* When session_advance() is wanted at the latest; INT64_MAX: not by time. */

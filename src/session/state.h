@@ -186,6 +186,7 @@ struct subscription {
     int64_t claim_at;        /* when to take more, if there is room */
     int64_t look_at;         /* when to ask even without room: somebody may have fenced us */
     bool more;               /* the last claim left behind what could be taken now */
+    int64_t handed_over;     /* the place of the last message that was handed over; 0: none was */
     bool doubt;              /* a claim's answer was lost: we may hold what we do not know of */
 };
 
@@ -454,6 +455,7 @@ struct subscription *subscription_add(struct session *session, struct text agent
 void subscription_remove(struct session *session, struct subscription *subscription);
 void subscription_clear(struct session *session, struct subscription *subscription);
 void deliveries_wake(struct session *session, struct subscription *subscription, int64_t at);
+bool deliveries_hand_over(struct session *session, struct text datagram);
 void deliveries_advance(struct session *session);
 void deliveries_written(struct session *session);
 void deliveries_note(struct session *session);

@@ -60,6 +60,29 @@ static void ringing(void **state)
     bell_drain(&bell);
 }
 
+static void a_bell_may_bring_something(void **state)
+{
+    struct text brought;
+    struct bell bell;
+    char bytes[4];
+
+    (void)state;
+    assert_int_equal(bell_open(&bell, runtime, "e1", NULL), OK);
+    assert_false(bell_take(&bell, bytes, sizeof(bytes), &brought));
+    bell_bring(runtime, "e1", TEXT_LITERAL("one"));
+    bell_ring(runtime, "e1");
+    bell_bring(runtime, "e1", TEXT_LITERAL("longer"));
+    assert_true(bell_take(&bell, bytes, sizeof(bytes), &brought));
+    assert_text(brought, "one");
+    assert_true(bell_take(&bell, bytes, sizeof(bytes), &brought));
+    assert_text(brought, "");
+    assert_true(bell_take(&bell, bytes, sizeof(bytes), &brought));
+    assert_text(brought, "long"); /* what does not fit is cut, and the next is whole again */
+    assert_false(bell_take(&bell, bytes, sizeof(bytes), &brought));
+    bell_close(&bell);
+    assert_false(bell_take(&bell, bytes, sizeof(bytes), &brought));
+}
+
 static void nobody_is_there(void **state)
 {
     (void)state;
@@ -158,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_A_FOLDER(ringing),
+        IN_A_FOLDER(a_bell_may_bring_something),
         IN_A_FOLDER(nobody_is_there),
         IN_A_FOLDER(a_waiter_that_does_not_look),
         IN_A_FOLDER(what_is_left_by_a_crash_is_no_obstacle),

@@ -23,7 +23,7 @@ from rig import Kill, skip_without_fault_points
 from scenario import SCENARIOS
 from tap import Tap
 
-KILLED = ("accept-ws", "deliver", "acknowledge", "refuse", "settle-ws")
+KILLED = ("accept-ws", "deliver", "acknowledge", "hand-over", "refuse", "settle-ws")
 STOPPED = ("accept-ws", "acknowledge")
 STOP_STRIDE = 4  # of three points for each call: all kinds in turn
 

@@ -275,6 +275,9 @@ class Deliver(SessionScenario):
 
     def receive(self, client):
         self.bench.subscribe(client)
+        return self.receive_next(client)
+
+    def receive_next(self, client):
         while True:
             try:
                 return self.bench.receive_soon(client)
@@ -293,6 +296,24 @@ class Acknowledge(Deliver):
 
     def act(self, client, n):
         self.bench.acknowledge(client, self.receive(client))
+
+
+class HandOver(Deliver):
+    """A message is handed over, with its acceptance, to a receiver that waits, and acknowledged."""
+
+    name = "hand-over"
+
+    def attempt(self, n, fault):
+        return SessionScenario.attempt(self, n, fault)
+
+    def act(self, client, n):
+        self.bench.subscribe(client)
+        self.again(n)
+        self.bench.acknowledge(client, self.receive_next(client))
+
+    def again(self, n):
+        with self.rig.session("alice") as alice:
+            self.bench.ask(alice, "send", self.key(n), to="bob")
 
 
 class Stream(SessionScenario):
@@ -599,6 +620,6 @@ class Sweep(Scenario):
 
 
 SCENARIOS = (
-    AcceptHttp, AcceptWs, Deliver, Acknowledge, Stream, Refuse, InboxHttp, SettleHttp, SettleWs,
-    Provision, Life, Ask, AskSweep, Sweep,
+    AcceptHttp, AcceptWs, Deliver, Acknowledge, HandOver, Stream, Refuse, InboxHttp, SettleHttp,
+    SettleWs, Provision, Life, Ask, AskSweep, Sweep,
 )  # fmt: skip

@@ -16,7 +16,7 @@ from campaign import campaign
 from rig import Stall, skip_without_fault_points
 from scenario import SCENARIOS
 
-NAMES = ("accept-http", "accept-ws", "acknowledge", "stream", "refuse", "provision", "sweep")
+NAMES = ("accept-http", "accept-ws", "acknowledge", "hand-over", "stream", "refuse", "provision", "sweep")
 
 
 def make_fault(bench, n):

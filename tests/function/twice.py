@@ -449,8 +449,16 @@ def inbox_claims(db):
     db.commit(message("m1"), message("m2"))
     return lambda: db.call(
         "inbox_claims", agent=["bob"], holder=["s1"], epoch=[None], max_in_flight=[None], limit=[10],
-        lease_ms=[30_000], token=["t1"],
+        lease_ms=[30_000], token=["t1"], known=[None],
     )  # fmt: skip
+
+
+@row
+def inbox_give_back(db):
+    db.register("s1", principal="bob")
+    db.subscribe(executor="s1")
+    [answer] = db.commit(message("m1"), host="here")
+    return lambda: db.call("inbox_give_back", delivery=[answer["hand_over"].split()[-1]])
 
 
 @row

@@ -63,7 +63,7 @@ def leases(stage):
         tap.equal(stage.workflow("alice:l2")["error"]["code"], "DEAD_LETTER", "its workflow says so")
 
     stage.accept("alice", "bob", "l3")
-    [first] = stage.pull("bob", leaseMs=1000)
+    [first] = stage.pull("bob", leaseMs=1000, wait=10)
     [second] = stage.pull("bob", wait=5)
     tap.equal((second["messageId"], second["attempt"]), ("l3", 2), "by HTTP the same")
     body = stage.ack("bob", first, second)

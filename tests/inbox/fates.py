@@ -349,6 +349,8 @@ def asks(stage):
         send(alice, "a1")
         send(alice, "a2")
         alice.kill()
+    # one may have been handed to a connection that was killed before
+    eventually(lambda: all(stage.inbox(f"alice:{key}")["state"] == "ready" for key in ("a1", "a2")))
     one, two = stage.pull("bob", max=2)
     stage.ack("bob", one, result="done")
     stage.nack("bob", two, requeue=False, reason="no")

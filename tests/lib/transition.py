@@ -34,6 +34,8 @@ DEFAULTS = {
     "limit": 100,
     "by": "tester",
     "token": None,
+    "host": None,
+    "known": None,
 }
 AGENTS = "agent:%"
 # columns that a repeated call may move without any effect that a client could see
@@ -309,7 +311,7 @@ class Connection:
             delivery=[d["delivery_id"] for d in deliveries],
         )
 
-    def register(self, *executors, kind="session", host="here"):
+    def register(self, *executors, kind="session", host="here", principal=None):
         for executor in executors:
             self.call(
                 "executor_register",
@@ -318,7 +320,7 @@ class Connection:
                 host=host,
                 pid=1,
                 pid_started=1,
-                principal=None,
+                principal=principal,
                 client=None,
             )
 

@@ -155,7 +155,8 @@ class Chance:
         values = [given[name] for name in names]
         values = [("t" if value else "f") if isinstance(value, bool) else value for value in values]
         lists = commit_arguments([])
-        return values + [None if given[name] is None else array(given[name]) for name in lists]
+        # no host: what is handed over depends on what comes in one call
+        return values + [None if given[name] is None else array(given[name]) for name in lists] + [None]
 
     def claims(self):
         calls = []
@@ -169,7 +170,7 @@ class Chance:
             flight = self.random.choice((None, 1, 3, 10))
             limit = self.random.randint(1, 6)
             token = f"t{self.starts}" + self.random.choice(("", "", ',"\\{'))
-            calls.append(("inbox_claim", agent, holder, epoch, flight, limit, 600_000, token))
+            calls.append(("inbox_claim", agent, holder, epoch, flight, limit, 600_000, token, None))
         return calls
 
     def acks(self):

@@ -46,6 +46,7 @@ static struct db_call *claim(void)
     db_add_int(call, 1);
     db_add_int(call, 2);
     db_add_string(call, "\"{,\\} \xF0\x9F\xA6\x9E");
+    db_add_null(call);
     return call;
 }
 
@@ -160,9 +161,9 @@ static void lengths_that_lie_are_seen(void **state)
     set_number(bytes.data, STATEMENT_AT, STATEMENT__MAX);
     assert_int_equal(wire_get_call(buffer_text(&bytes), arena, &got), WIRE_BROKEN);
     set_number(bytes.data, STATEMENT_AT, STATEMENT_INBOX_CLAIM);
-    set_number(bytes.data, COUNT_AT, 6);
+    set_number(bytes.data, COUNT_AT, statement_infos[STATEMENT_INBOX_CLAIM].param_count - 1);
     assert_int_equal(wire_get_call(buffer_text(&bytes), arena, &got), WIRE_BROKEN);
-    set_number(bytes.data, COUNT_AT, 7);
+    set_number(bytes.data, COUNT_AT, statement_infos[STATEMENT_INBOX_CLAIM].param_count);
     assert_int_equal(wire_get_call(buffer_text(&bytes), arena, &got), WIRE_OK);
 }
 
@@ -306,6 +307,32 @@ static void failures_travel(void **state)
     assert_false(wire_get_failure(buffer_text(&bytes), &got));
 }
 
+static void values_travel(void **state)
+{
+    enum { GIVEN, ABSENT, EMPTY, BINARY, COUNT };
+    const struct text values[COUNT] = {
+        TEXT_LITERAL("one"), TEXT_NONE, TEXT_LITERAL(""), {"\0\xff", 2}};
+    struct text got[COUNT];
+
+    (void)state;
+    wire_put_values(&bytes, values, COUNT);
+    assert_true(wire_get_values(buffer_text(&bytes), got, COUNT));
+    assert_text(got[GIVEN], "one");
+    assert_null(got[ABSENT].data);
+    assert_text(got[EMPTY], "");
+    assert_int_equal(got[BINARY].len, 2);
+    assert_memory_equal(got[BINARY].data, values[BINARY].data, 2);
+    assert_false(wire_get_values(buffer_text(&bytes), got, COUNT - 1));
+    for (size_t len = 0; len < bytes.len; len++) {
+        char *part = exactly(bytes.data, len);
+
+        assert_false(wire_get_values((struct text){part, len}, got, COUNT));
+        free(part);
+    }
+    bytes.data[BUILD_AT] ^= 1;
+    assert_false(wire_get_values(buffer_text(&bytes), got, COUNT));
+}
+
 static void addresses_fit(void **state)
 {
     struct sockaddr_un address;
@@ -335,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(parts_of_rows_travel, setup, teardown),
         cmocka_unit_test_setup_teardown(broken_rows_are_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(failures_travel, setup, teardown),
+        cmocka_unit_test_setup_teardown(values_travel, setup, teardown),
         cmocka_unit_test_setup_teardown(addresses_fit, setup, teardown),
     };
 

@@ -134,7 +134,7 @@ begin
   update openclaw.inbox i
   set state = 'ready',
     attempt = i.attempt - case when i.handed then 0 else 1 end,
-    due_at = openclaw.now_ms(),
+    due_at = i.accepted_at,
     holder = null,
     delivery_id = null,
     handed = false
@@ -189,8 +189,9 @@ $$;
 -- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is
 -- given out while an earlier one of the sender waits for another try, or was leased to somebody else
 -- and not handed over yet: that one may die before it does. Where only one may be in flight, a message
--- that waits for another try holds the whole line, and comes first when it is due. What expired is left
--- to the sweeper; what was cancelled is withdrawn. The last row is without a message: it says when the next may be due, null
+-- that waits for another try holds the whole line, and comes first when it is due. What was not delayed
+-- is due whatever the clock says, for that may have gone back. What expired is left to the sweeper; what
+-- was cancelled is withdrawn. The last row is without a message: it says when the next may be due, null
 -- where none is waiting, so that who is told of no other need not ask again. p_token, for pulls: fresh for
 -- each claim, and the same where its answer was lost; called again with it the claim gives what it gave.
 -- p_known, of a subscription: the place of the last message that was handed over to it and that it knows of;
@@ -254,7 +255,7 @@ begin
     from openclaw.inbox i
     where i.agent_id = p_agent
       and i.state = 'ready'
-      and i.due_at <= v_now
+      and i.due_at <= greatest(v_now, i.accepted_at)
   );
 
   if p_epoch is not null then
@@ -334,6 +335,7 @@ begin
         and i.state = 'ready'
         and i.claims > 0
         and i.due_at > v_now
+        and i.due_at > i.accepted_at
     );
 
   -- where one at a time is taken, what was taken before holds the line
@@ -380,7 +382,7 @@ begin
       from openclaw.inbox i
       where i.agent_id = p_agent
         and i.state = 'ready'
-        and i.due_at <= v_now
+        and i.due_at <= greatest(v_now, i.accepted_at)
         and i.expires_at > v_now
         and (v_head is null or i.inbox_seq = v_head)
         and not (
@@ -392,6 +394,7 @@ begin
               and e.state = 'ready'
               and e.claims > 0
               and e.due_at > v_now
+              and e.due_at > e.accepted_at
               and e.sender = i.sender
               and e.rank < i.rank
           )
@@ -456,7 +459,7 @@ begin
         from openclaw.inbox i
         where i.agent_id = p_agent
           and i.state = 'ready'
-          and i.due_at <= v_now
+          and i.due_at <= greatest(v_now, i.accepted_at)
           and i.expires_at > v_now
       );
     end if;

@@ -52,6 +52,16 @@ def test_claim_bytes(db):
     )
 
 
+def test_clock_goes_back(db):
+    """By an hour, before the messages are claimed: as if they had been accepted in an hour's time."""
+    db.commit(message("cb1"), message("cb2", delay=1))
+    db.run("update openclaw.inbox set accepted_at = accepted_at + 3600000, due_at = due_at + 3600000, expires_at = expires_at + 3600000")
+    db.commit(message("cb3"), message("cb4", sender="carol"))
+    tap.equal(ids(db.claim()), ["cb1", "cb3", "cb4"], "what was not delayed is due in its order, though the clock went back")
+    db.call("inbox_release", agent="bob", holders=["s1"], known=[])
+    tap.equal(ids(db.claim()), ["cb1", "cb3", "cb4"], "and so is what was given back")
+
+
 def test_claim_fields(db):
     db.commit(message("f1", content={"text": "hi"}, expects_reply=1, max_attempts=4))
     [d] = db.claim()
@@ -619,6 +629,7 @@ def test_feed(db):
 TESTS = (
     test_claim_order,
     test_claim_bytes,
+    test_clock_goes_back,
     test_claim_fields,
     test_held_by_waiting, test_head_of_line,
     test_what_is_left,

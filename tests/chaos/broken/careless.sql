@@ -12,7 +12,7 @@ begin
     from (
       values
         ('inbox_arrive', 'begin', 'begin return true;'),
-        ('inbox_claim', 'and i.due_at <= v_now', ''),
+        ('inbox_claim', 'and i.due_at <= greatest(v_now, i.accepted_at)', ''),
         ('inbox_claim', 'and i.expires_at > v_now', ''),
         ('message_review', 'v_inbox.expires_at <= v_now', 'v_inbox.expires_at + 3000 <= v_now'),
         ('inbox_claim', 'order by i.rank', 'order by i.priority desc, i.inbox_seq'),

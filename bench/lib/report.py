@@ -155,7 +155,7 @@ TARGETS = (
         False,
         2,
         ours("limit.delivery.1", "mean_ms"),
-        "pgbench, one client: accept and claim through the same pooler, ms",
+        "pgbench, one client: the accept through the same pooler, ms",
     ),
     Target("flushes per accepted message, alone", ours("cost.accept", "flushes"), False, 1.05),
     Target("flushes per settled message, alone", ours("cost.settled", "flushes"), False, 1.05),

@@ -188,6 +188,7 @@ declare
   v_agent record;
   v_to jsonb;
   v_id text;
+  v_created bigint; -- rises with each message of an agent: DBOS takes them in that order
   v_message record;
   v_ended record;
   v_waiter text;
@@ -217,6 +218,15 @@ begin
       into v_to
       from openclaw.agent a
       where a.agent_id = v_agent.agent_id;
+      v_created := greatest(
+        v_now - 1,
+        (
+          select max(s.created_at)
+          from openclaw.dispatch d
+          join dbos_system.workflow_status s on s.workflow_uuid = d.workflow_uuid
+          where d.agent_id = v_agent.agent_id
+        )
+      );
     end if;
     for v_message in
       select c.*
@@ -226,6 +236,7 @@ begin
     loop
       begin
         v_id := openclaw.dispatch_id(v_message.message_uuid);
+        v_created := v_created + 1;
         insert into dbos_system.workflow_status (
           workflow_uuid, status, name, authenticated_user, assumed_role, executor_id,
           created_at, updated_at, application_id, recovery_attempts, priority, serialization,
@@ -233,7 +244,7 @@ begin
         )
         values (
           v_id, 'ENQUEUED', v_to ->> 'workflow', v_message.sender, '', '',
-          v_now, v_now, '', 0, 0, 'portable_json',
+          v_created, v_now, '', 0, 0, 'portable_json',
           v_to ->> 'application', gen_random_uuid()::text, v_to ->> 'queue',
           jsonb_build_object('openclawMessage', v_message.message_uuid)
         );

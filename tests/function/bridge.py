@@ -36,6 +36,16 @@ def test_bridge(db):
         [{"name": "answer", "queue_name": "q", "application_name": "app", "status": "ENQUEUED", "content": "hello"}],
         "as a workflow of the application, with the message as its argument",
     )
+    created = "select s.created_at, s.workflow_uuid from dbos_system.workflow_status s where s.workflow_uuid like 'alice:m%/dbos'"
+    order = [row["workflow_uuid"] for row in db.rows(created + " order by 1")]
+    times = {row["created_at"] for row in db.rows(created)}
+    tap.equal((order, len(times)), ([f"alice:m{n}/dbos" for n in range(4)], 4), "DBOS takes them in their order")
+    db.commit(message("m4"))
+    db.call("bridge", limit=10)
+    tap.equal(db.value(created + " order by 1 desc limit 1") > max(times), True, "and what comes later behind them")
+    db.run("delete from openclaw.inbox where message_uuid = 'alice:m4'")
+    db.run("delete from openclaw.dispatch where workflow_uuid = 'alice:m4/dbos'")
+    db.run("delete from dbos_system.workflow_status where workflow_uuid in ('alice:m4', 'alice:m4/dbos')")
     tap.equal(db.inbox("bob:other")["state"], "ready", "an agent that is none is left alone")
     db.call("inbox_expire_leases")
     tap.equal(db.inbox("alice:m0")["state"], "leased", "its lease does not end")

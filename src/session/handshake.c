@@ -402,6 +402,7 @@ static void register_answer(struct session *session, struct operation *operation
                             struct failure *failure, struct db_rows *rows)
 {
     (void)operation;
+    session->register_again |= error != OK; /* before anything that needs it */
     if (error != OK && error != ERR_IN_DOUBT) {
         fail_opening(session, error, failure);
         return;

@@ -8,6 +8,7 @@
 #include "gateway/delivery_request.h"
 #include "session/state.h"
 
+#define STATE_FOREIGN_KEY      "23503"
 #define LEASE_DEFAULT(session) ((session)->options->lease_ms)
 
 static void refuse(struct session *session, struct request *request, enum error error,
@@ -89,6 +90,10 @@ static void subscribe_answer(struct session *session, struct operation *operatio
 
     if (error == OK)
         error = inbox_subscribe_result(session->engine, rows, failure, &got);
+    if (error != OK && strcmp(failure->sqlstate, STATE_FOREIGN_KEY) == 0) {
+        session->register_again = true; /* what it was registered by has not come about */
+        error = failure_set(failure, ERR_UNAVAILABLE, "this connection is being registered again");
+    }
     if (error != OK) {
         frame_error(session, request, error, failure);
         request_end(session, request);

@@ -21,6 +21,36 @@ static void the_challenge_comes_at_once_and_the_database_is_left_alone(void **st
     assert_true(session_over(fixture->session));
 }
 
+#define SUBSCRIBE                                                                                  \
+    "{\"type\":\"req\",\"id\":\"s\",\"method\":\"inbox.subscribe\",\"params\":{\"inbox\":\"bob\"}" \
+    "}\n"
+
+static void a_registration_in_doubt_is_made_again_before_it_is_needed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct failure failure = {.error = ERR_INTERNAL, .sqlstate = "23503"};
+
+    (void)taken(fixture);
+    feed(fixture, CONNECT);
+    assert_call(fixture, STATEMENT_SESSION_OPEN);
+    later(fixture, fixture->options.db_timeout_ms);
+    answer(fixture, ERR_IN_DOUBT);
+    while (strstr(taken(fixture), "hello-ok") == NULL) {
+        later(fixture, RETRY_MAX_MS);
+        if (session_call(fixture->session, fixture->now) != NULL)
+            answer(fixture, ERR_IN_DOUBT);
+    }
+    feed(fixture, SUBSCRIBE);
+    later(fixture, RETRY_MAX_MS * 2);
+    assert_call(fixture, STATEMENT_EXECUTOR_REGISTER);
+    answer(fixture, ERR_INTERNAL); /* that goes wrong, too */
+    assert_call(fixture, STATEMENT_INBOX_SUBSCRIBE);
+    session_answer(fixture->session, ERR_INTERNAL, &failure, NULL, fixture->now);
+    assert_non_null(strstr(taken(fixture), "\"code\":\"UNAVAILABLE\""));
+    feed(fixture, SUBSCRIBE);
+    assert_call(fixture, STATEMENT_EXECUTOR_REGISTER);
+}
+
 static void a_frame_may_be_cut_anywhere(void **state)
 {
     static const char frames[] =
@@ -317,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(the_challenge_comes_at_once_and_the_database_is_left_alone),
+        TEST(a_registration_in_doubt_is_made_again_before_it_is_needed),
         TEST(a_frame_may_be_cut_anywhere),
         TEST(the_id_of_a_bad_frame_is_guessed),
         TEST(what_was_read_meanwhile_goes_together),

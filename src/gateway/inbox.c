@@ -298,11 +298,16 @@ struct document *delivery_document(struct arena *arena, const struct delivery *d
 /* Room in a frame for what stands around an answer. */
 #define RESPONSE_OVERHEAD 4096 /* bytes */
 
+int64_t inbox_response_max(const struct options *options)
+{
+    return (options->max_message_size - RESPONSE_OVERHEAD) / 2; /* escaping may double it */
+}
+
 enum error inbox_response(struct arena *arena, const struct options *options,
                           const struct document *result, struct failure *failure,
                           struct text *ret_response)
 {
-    int64_t most = (options->max_message_size - RESPONSE_OVERHEAD) / 2; /* escaping may double it */
+    int64_t most = inbox_response_max(options);
     struct text response = TEXT_NONE;
 
     if (document_kind(result) > DOCUMENT_NULL)

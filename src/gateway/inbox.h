@@ -87,6 +87,9 @@ struct ack_request {
     struct text delivery_id;
     struct text response;
 };
+/* Bytes of JSON of an answer that fits into the frame that tells the sender, where it stands as a
+ * text within a text. Only a DBOS application that carries a message may give a longer one. */
+int64_t inbox_response_max(const struct options *options);
 /* The recipient's answer as JSON text; absent or null gives TEXT_NONE. ERR_TOO_LARGE: it would not
  * fit into the frame that tells the sender, where it stands as a text within a text. */
 enum error inbox_response(struct arena *arena, const struct options *options,

@@ -236,6 +236,51 @@ void deliveries_note(struct session *session)
     session->noting = true;
 }
 
+/* ---- what cannot be put out
+ * ----------------------------------------------------------------------------------------- */
+
+struct unfit {
+    struct text agent, delivery_id;
+};
+
+static bool unfit_call(struct session *session, struct operation *operation,
+                       struct db_call *ret_call)
+{
+    const struct unfit *unfit = operation->state;
+
+    inbox_nack_call(ret_call, operation->arena, session->engine, unfit->agent, unfit->delivery_id,
+                    -1, false, TEXT_LITERAL("it is too long for a frame of a WebSocket"));
+    return true;
+}
+
+/* Where this fails the message comes again, and so does its refusal. */
+static void unfit_answer(struct session *session, struct operation *operation, enum error error,
+                         struct failure *failure, struct db_rows *rows)
+{
+    struct nack nack;
+
+    (void)operation;
+    if (error == OK)
+        error = inbox_nack_result(session->engine, rows, failure, &nack);
+    if (error != OK && error != ERR_STALE)
+        log_failure("inbox.unfit", failure);
+}
+
+static const struct operation_kind unfit_kind = {"inbox.unfit", unfit_call, unfit_answer, true};
+
+/* What no connection can be given would hold the inbox up for ever: it is a dead letter. */
+void delivery_refuse(struct session *session, const struct delivery *delivery)
+{
+    struct operation *operation = operation_new(session, &unfit_kind);
+    struct unfit *unfit = arena_alloc(operation->arena, sizeof(*unfit));
+
+    unfit->agent = arena_text(operation->arena, delivery->to);
+    unfit->delivery_id = arena_text(operation->arena, delivery->delivery_id);
+    operation->state = unfit;
+    log_event(LOG_WARN, "inbox.unfit", LOG_TEXT("message", delivery->message_id),
+              LOG_TEXT("inbox", delivery->to), LOG_INT("bytes", (int64_t)delivery->bytes));
+}
+
 /* ---- putting out
  * --------------------------------------------------------------------------------------- */
 
@@ -252,10 +297,14 @@ static void put_out_backlog(struct session *session, struct subscription *subscr
         }
         delivery = &backlog->deliveries[backlog->at++];
         arena = arena_new(); /* not the backlog's: that would keep a copy of each to the end */
-        frame_event(session, arena, "inbox.message", delivery_document(arena, delivery));
+        if (frame_event(session, arena, "inbox.message", delivery_document(arena, delivery))) {
+            flight_add(session, subscription, text_of(subscription->agent), delivery,
+                       backlog->lease_ends);
+        } else {
+            delivery_refuse(session, delivery);
+            subscription->in_flight--;
+        }
         arena_free(arena);
-        flight_add(session, subscription, text_of(subscription->agent), delivery,
-                   backlog->lease_ends);
         if (backlog->at == backlog->count)
             backlog_drop_first(subscription);
     }
@@ -362,7 +411,7 @@ static void fenced(struct session *session, struct subscription *subscription)
     document_put_string(payload, "consumerId", session->engine->executor.id);
     document_put_int(payload, "epoch", subscription->epoch);
     document_put_string(payload, "reason", "a newer subscription has taken over the inbox");
-    frame_event(session, arena, "inbox.fenced", payload);
+    (void)frame_event(session, arena, "inbox.fenced", payload);
     arena_free(arena);
     log_event(LOG_INFO, "inbox.fenced", LOG_STR("session", session->engine->executor.id),
               LOG_STR("inbox", subscription->agent));

@@ -122,8 +122,8 @@ static struct fate fate_of(struct text state)
     return (struct fate){"message.delivered", "delivered", false, false};
 }
 
-/* Columns: ordinal, inbox_seq, message id, workflow, agent, state, attempt, when, reason, response, and
- * the inbox_seq that was asked for. */
+/* Columns: ordinal, inbox_seq, message id, workflow, agent, state, attempt, when, reason, response,
+ * and the inbox_seq that was asked for. */
 static void tell(struct session *session, const struct fate *fate, struct db_rows *rows, size_t row)
 {
     struct arena *arena = arena_new();
@@ -139,10 +139,12 @@ static void tell(struct session *session, const struct fate *fate, struct db_row
         document_put_int(payload, "at", db_int(rows, row, 7));
     if (!db_is_null(rows, row, 8))
         document_put_text(payload, "reason", arena_text(arena, db_text(rows, row, 8)));
-    if (!db_is_null(rows, row, 9))
+    if ((int64_t)db_text(rows, row, 9).len > inbox_response_max(session->options))
+        document_put_string(payload, "reason", REPLY_TOO_LONG);
+    else if (!db_is_null(rows, row, 9))
         document_put(payload, "response",
                      document_from_json(arena, arena_text(arena, db_text(rows, row, 9))));
-    frame_event(session, arena, fate->event, payload);
+    (void)frame_event(session, arena, fate->event, payload);
     arena_free(arena);
 }
 

@@ -6,27 +6,30 @@
 #include "base/uuid.h"
 
 /* One line is one WebSocket message. What does not fit is the end: a client that takes nothing
- * cannot be told. */
-static void put_out(struct session *session, struct arena *arena, const struct document *frame)
+ * cannot be told. False: it is longer than a frame may be, and is left out. */
+static bool put_out(struct session *session, struct arena *arena, const struct document *frame)
 {
     struct text text = document_text(arena, frame);
     struct buffer *output = &session->output;
 
     if (session->state == SESSION_OVER || session->left || output->overflowed)
-        return;
+        return true;
+    if ((int64_t)text.len >= session->options->max_message_size)
+        return false;
     if (text.len + 1 > output->limit - output->len) {
         output->overflowed = true;
         session_end(session, "the client does not read", 0);
-        return;
+        return true;
     }
     if (output->len == 0)
         session->output_moved = session->now;
     buffer_append(output, text);
     buffer_append_byte(output, '\n');
     session->put_out += text.len + 1;
+    return true;
 }
 
-void frame_event(struct session *session, struct arena *arena, const char *event,
+bool frame_event(struct session *session, struct arena *arena, const char *event,
                  struct document *payload)
 {
     struct document *frame = document_object(arena);
@@ -34,8 +37,11 @@ void frame_event(struct session *session, struct arena *arena, const char *event
     document_put_string(frame, "type", "event");
     document_put_string(frame, "event", event);
     document_put(frame, "payload", payload);
-    document_put_int(frame, "seq", ++session->event_seq);
-    put_out(session, arena, frame);
+    document_put_int(frame, "seq", session->event_seq + 1);
+    if (!put_out(session, arena, frame))
+        return false;
+    session->event_seq++;
+    return true;
 }
 
 /* The challenge is not counted: OpenClaw's clients begin to count behind it. */
@@ -52,7 +58,7 @@ void frame_challenge(struct session *session)
     document_put_string(frame, "type", "event");
     document_put_string(frame, "event", "connect.challenge");
     document_put(frame, "payload", payload);
-    put_out(session, arena, frame);
+    (void)put_out(session, arena, frame);
     arena_free(arena);
 }
 
@@ -62,24 +68,27 @@ void frame_shutdown(struct session *session, const char *reason)
     struct document *payload = document_object(arena);
 
     document_put_string(payload, "reason", reason);
-    frame_event(session, arena, "shutdown", payload);
+    (void)frame_event(session, arena, "shutdown", payload);
     arena_free(arena);
 }
 
 void frame_result(struct session *session, struct request *request, struct document *payload)
 {
-    struct document *frame;
+    struct document *frame = payload;
+    struct failure failure = {0};
 
-    if (request->method == NULL) {
-        put_out(session, request->arena, payload);
-        return;
+    if (request->method != NULL) {
+        frame = document_object(request->arena);
+        document_put_string(frame, "type", "res");
+        document_put_text(frame, "id", request->id);
+        document_put_bool(frame, "ok", true);
+        document_put(frame, "payload", payload);
     }
-    frame = document_object(request->arena);
-    document_put_string(frame, "type", "res");
-    document_put_text(frame, "id", request->id);
-    document_put_bool(frame, "ok", true);
-    document_put(frame, "payload", payload);
-    put_out(session, request->arena, frame);
+    if (!put_out(session, request->arena, frame))
+        frame_error(session, request,
+                    failure_set(&failure, ERR_TOO_LARGE,
+                                "the answer does not fit into a frame; over HTTP it is to be had"),
+                    &failure);
 }
 
 static void put_retry(struct document *document, enum error_retry retry, int64_t retry_after_ms)
@@ -119,7 +128,7 @@ static void put_bare_error(struct session *session, struct arena *arena, struct 
     document_put_string(frame, "error", message);
     document_put_string(frame, "code", code);
     put_retry(frame, retry, retry_after_ms);
-    put_out(session, arena, frame);
+    (void)put_out(session, arena, frame);
 }
 
 static void put_error(struct session *session, struct arena *arena, struct text id,
@@ -137,7 +146,7 @@ static void put_error(struct session *session, struct arena *arena, struct text 
     document_put_text(frame, "id", id);
     document_put_bool(frame, "ok", false);
     document_put(frame, "error", error);
-    put_out(session, arena, frame);
+    (void)put_out(session, arena, frame);
 }
 
 void frame_error(struct session *session, struct request *request, enum error error,

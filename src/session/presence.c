@@ -141,7 +141,7 @@ static void look_answer(struct session *session, struct operation *operation, en
         return;
     payload = document_object(operation->arena);
     document_put(payload, "presence", presence_document(operation->arena, rows));
-    frame_event(session, operation->arena, "presence", payload);
+    (void)frame_event(session, operation->arena, "presence", payload);
 }
 
 static const struct operation_kind look_kind = {"presence.look", look_call, look_answer, false};

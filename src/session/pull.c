@@ -8,9 +8,10 @@
 
 #include "base/clock.h"
 
-#define PULL_MAX      100
-#define PULL_WAIT_MAX 30000
-#define PULL_LOOK_MS  400 /* where nobody rings; else as subscribers do */
+#define PULL_MAX        100
+#define PULL_WAIT_MAX   30000
+#define RESULT_OVERHEAD 128 /* bytes of a frame around the messages and the request's id */
+#define PULL_LOOK_MS    400 /* where nobody rings; else as subscribers do */
 
 static bool pull_call(struct session *session, struct operation *operation,
                       struct db_call *ret_call)
@@ -68,6 +69,11 @@ static void take_leftovers(struct session *session, struct pull *pull, struct do
         struct document *message = delivery_document(backlog->arena, delivery);
         size_t len = document_text(backlog->arena, message).len + 1;
 
+        if (len + pull->request->id.len + RESULT_OVERHEAD > most + FRAME_OVERHEAD) {
+            backlog->at++;
+            delivery_refuse(session, delivery);
+            continue;
+        }
         if (taken >= pull->max || (taken > 0 && bytes + len > most))
             return;
         bytes += len;

@@ -241,8 +241,11 @@ static void sending_answered(struct session *session, struct request *request,
 {
     struct sending *sending = request->state;
     const struct shape *shape = sending->shape;
+    struct message_receipt bounded = *receipt;
     bool done = receipt_reached(receipt, sending->wait_for);
 
+    receipt_bound(session, &bounded);
+    receipt = &bounded;
     if (receipt->error != OK) {
         frame_error(session, request, receipt->error, &receipt->failure);
         request_end(session, request);

@@ -312,7 +312,7 @@ static void tick(struct session *session)
     arena = arena_new();
     payload = document_object(arena);
     document_put_int(payload, "ts", clock_wall_ms());
-    frame_event(session, arena, "tick", payload);
+    (void)frame_event(session, arena, "tick", payload);
     arena_free(arena);
 }
 

@@ -346,9 +346,11 @@ struct text frame_id_guess(struct arena *arena,
                            struct text bytes); /* of a frame that is not valid */
 
 /* frame.c */
-void frame_event(struct session *session, struct arena *arena, const char *event,
+/* False: it is longer than a frame may be (MAX_MESSAGE_SIZE), and was left out. */
+bool frame_event(struct session *session, struct arena *arena, const char *event,
                  struct document *payload);
 void frame_challenge(struct session *session);
+/* TOO_LARGE where it is longer. */
 void frame_result(struct session *session, struct request *request, struct document *payload);
 void frame_error(struct session *session, struct request *request, enum error error,
                  const struct failure *failure);
@@ -418,6 +420,10 @@ method_handler method_agent_send, method_agent, method_agent_wait, method_send, 
     method_sessions_send;
 void sending_bare(struct session *session, struct request *request);
 struct text receipt_reply_text(struct arena *arena, const struct message_receipt *receipt);
+#define REPLY_TOO_LONG                                                                             \
+    "The reply does not fit into a frame; GET /workflows/:id, with its workflowUuid, has it."
+/* A reply that fits into no frame gives way to that. */
+void receipt_bound(const struct session *session, struct message_receipt *receipt);
 bool receipt_settled(const struct message_receipt *receipt);
 bool receipt_reached(const struct message_receipt *receipt, enum wait_for until);
 bool waits_room(const struct session *session);
@@ -460,6 +466,7 @@ void deliveries_advance(struct session *session);
 void deliveries_written(struct session *session);
 void deliveries_note(struct session *session);
 void deliveries_drop(struct session *session);
+void delivery_refuse(struct session *session, const struct delivery *delivery);
 int64_t deliveries_deadline(const struct session *session);
 void flight_add(struct session *session, struct subscription *subscription, struct text agent,
                 const struct delivery *delivery, int64_t lease_ends);

@@ -25,8 +25,17 @@ bool receipt_reached(const struct message_receipt *receipt, enum wait_for until)
     return receipt_settled(receipt);
 }
 
+void receipt_bound(const struct session *session, struct message_receipt *receipt)
+{
+    if ((int64_t)receipt->response.len <= inbox_response_max(session->options))
+        return;
+    receipt->response = TEXT_NONE;
+    receipt->reason = TEXT_LITERAL(REPLY_TOO_LONG);
+}
+
 /* The texts move into the request's arena; the failure is of no interest any more. */
-static void keep_receipt(struct wait *wait, const struct message_receipt *receipt)
+static void keep_receipt(const struct session *session, struct wait *wait,
+                         const struct message_receipt *receipt)
 {
     struct arena *arena = wait->request->arena;
     struct message_receipt *kept = &wait->receipt;
@@ -38,6 +47,7 @@ static void keep_receipt(struct wait *wait, const struct message_receipt *receip
     bool duplicate = wait->known ? kept->duplicate : receipt->duplicate;
 
     *kept = *receipt;
+    receipt_bound(session, kept);
     kept->duplicate = duplicate;
     kept->now_ms = accepted;
     kept->message_id = message_id;
@@ -45,15 +55,15 @@ static void keep_receipt(struct wait *wait, const struct message_receipt *receip
         workflow_id.data != NULL ? workflow_id : arena_text(arena, receipt->workflow_id);
     if (kept->inbox_seq == 0)
         kept->inbox_seq = seq;
-    kept->response = kept->reason = kept->last_attempt = TEXT_NONE;
+    kept->last_attempt = TEXT_NONE;
     if (receipt->last_attempt.len > 0 && receipt->last_attempt.len < sizeof(wait->last_attempt)) {
         memcpy(wait->last_attempt, receipt->last_attempt.data, receipt->last_attempt.len);
         kept->last_attempt = (struct text){wait->last_attempt, receipt->last_attempt.len};
     }
-    if (receipt->response.data != NULL)
-        kept->response = arena_text(arena, receipt->response);
-    if (receipt->reason.data != NULL)
-        kept->reason = arena_text(arena, receipt->reason);
+    if (kept->response.data != NULL)
+        kept->response = arena_text(arena, kept->response);
+    if (kept->reason.data != NULL)
+        kept->reason = arena_text(arena, kept->reason);
     wait->known = true;
 }
 
@@ -71,7 +81,7 @@ struct wait *wait_new(struct session *session, struct request *request,
     wait->until = until;
     wait->deadline = session->now + wait_ms;
     if (receipt != NULL)
-        keep_receipt(wait, receipt);
+        keep_receipt(session, wait, receipt);
     wait->next = session->waits;
     session->waits = wait;
     session->wait_count++;
@@ -153,7 +163,7 @@ static void look_answer(struct session *session, struct operation *operation, en
         if (wait->asked && error == OK && rows != NULL) {
             receipt = find_receipt(receipts, count, wait->receipt.workflow_id);
             if (receipt != NULL)
-                keep_receipt(wait, receipt);
+                keep_receipt(session, wait, receipt);
         } else if (wait->asked) {
             wait->looked_in_vain = true;
         }

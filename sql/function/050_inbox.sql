@@ -188,14 +188,16 @@ $$;
 -- together, so that nobody has to hold a hundred large ones at a time. p_epoch null: a pull without
 -- subscription. Whoever was fenced gets OC001. The messages of one sender keep their order: none is
 -- given out while an earlier one of the sender waits for another try, or was leased to somebody else
--- and not handed over yet: that one may die before it does. Where only one may be in flight, a message
+-- and not handed over yet: that one may die before it does. A holder that does not know what it holds
+-- (p_known null) is somebody else to each of its pulls. Where only one may be in flight, a message
 -- that waits for another try holds the whole line, and comes first when it is due. What was not delayed
 -- is due whatever the clock says, for that may have gone back. What expired is left to the sweeper; what
 -- was cancelled is withdrawn. The last row is without a message: it says when the next may be due, null
 -- where none is waiting, so that who is told of no other need not ask again. p_token, for pulls: fresh for
 -- each claim, and the same where its answer was lost; called again with it the claim gives what it gave.
--- p_known, of a subscription: the place of the last message that was handed over to it and that it knows of;
--- a later one, whose datagram was lost or is on its way still, is given first.
+-- "<pull>.<portion>": a part of a pull, which the others of the pull do not stand in the way of.
+-- p_known, of a session: the place of the last message that was handed over to its subscription and that it
+-- knows of; a later one, whose datagram was lost or is on its way still, is given first. Null: see above.
 -- Locks, where there is something to claim: subscription (share, so that who takes the inbox over or
 -- resumes it finds all that was leased); the inbox's advisory lock for claims, so that one sees what
 -- another has taken, be it a pull beside a subscription; then inbox in the order of rank, waiting and not
@@ -242,6 +244,7 @@ declare
   v_now constant bigint := openclaw.now_ms();
   v_enough constant bigint := 2097152;
   v_soon constant bigint := 50;
+  v_alone constant text := case when p_known is null then split_part(p_token, '.', 1) end;
   v_room bigint := p_limit;
   v_taken boolean := false;
   v_waiting boolean;
@@ -320,7 +323,14 @@ begin
     -- what a bridge holds is on its way elsewhere
     select
       least(v_room, p_max_in_flight - count(*) filter (where i.holder = p_holder)),
-      coalesce(bool_or(not i.handed and i.holder not in (p_holder, 'dbos')), false)
+      coalesce(
+        bool_or(
+          not i.handed
+          and i.holder <> 'dbos'
+          and (i.holder <> p_holder or split_part(i.delivery_id, '.', 2) <> v_alone)
+        ),
+        false
+      )
     into v_room, v_taken
     from openclaw.inbox i
     where i.agent_id = p_agent
@@ -407,7 +417,8 @@ begin
             where e.agent_id = p_agent
               and e.state = 'leased'
               and not e.handed
-              and e.holder not in (p_holder, 'dbos')
+              and e.holder <> 'dbos'
+              and (e.holder <> p_holder or split_part(e.delivery_id, '.', 2) <> v_alone)
               and e.sender = i.sender
               and e.rank < i.rank
           )

@@ -10,8 +10,6 @@
 /* The sender that the inbox names for what a DBOS client put into a mailbox. */
 #define SENDER_DBOS "dbos"
 
-#define TOKEN_BYTES 16 /* of a delivery id; nobody guesses them */
-
 int64_t delivery_seq(struct text delivery_id)
 {
     const char *dot = delivery_id.data && delivery_id.len <= DELIVERY_ID_MAX
@@ -163,8 +161,8 @@ void inbox_claim_call(struct db_call *call, struct arena *arena, struct text age
 
 const char *inbox_claim_token(struct arena *arena)
 {
-    unsigned char bytes[TOKEN_BYTES];
-    char *token = arena_alloc(arena, 2 * sizeof bytes + 1);
+    unsigned char bytes[INBOX_TOKEN_LEN / 2];
+    char *token = arena_alloc(arena, INBOX_TOKEN_LEN + 1);
 
     random_bytes(bytes, sizeof bytes);
     for (size_t i = 0; i < sizeof bytes; i++)

@@ -20,6 +20,7 @@
 #define INBOX_LEASE_MIN_MS  1000
 #define INBOX_LEASE_MAX_MS  3600000
 #define DELIVERY_ID_MAX     64
+#define INBOX_TOKEN_LEN     32 /* hexadecimal: 128 bits that nobody guesses */
 
 /* Makes of a call to subscribe, claim, acknowledge, refuse or extend one that leaves its row in the
  * audit, in the same transaction, where `by` is somebody else than the agent whose inbox it is. The
@@ -59,11 +60,13 @@ struct delivery {
 /* Claim; fewer than `limit` come where they are large (050_inbox.sql). holder: the executor's id,
  * or a name of the caller's for a pull; epoch 0: no subscription; max_in_flight 0: not bounded but
  * by limit. token: of a pull, from inbox_claim_token(): called again with it, because an answer was
- * lost, the claim gives what it gave; NULL for a subscription, which resumes. known:
- * of a subscription, the place of the last message handed over to it that it knows of, 0 where
- * there was none; later ones come with the claim; -1 of a pull. ERR_FENCED: a newer subscriber has
- * the inbox. *ret_next_due_ms says when one more may be due: -1 where none is waiting, and after a
- * pull that was repeated, where it is not known. */
+ * lost, the claim gives what it gave; NULL for a subscription, which resumes. It may be followed by
+ * '.' and the number of a portion. known: of a session, the place of the last message handed over
+ * to its subscription that it knows of, 0 where there was none; later ones come with the claim; -1
+ * of a holder that does not know what it holds: it gets no message of a sender while an earlier one
+ * is not noted as handed over (inbox_handed_call). ERR_FENCED: a newer subscriber has the inbox.
+ * *ret_next_due_ms says when one more may be due: -1 where none is waiting, and after a pull that
+ * was repeated, where it is not known. */
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,
                       const char *holder, int64_t epoch, int64_t max_in_flight, int64_t limit,
                       int64_t lease_ms, const char *token, int64_t known);

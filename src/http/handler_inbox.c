@@ -14,6 +14,8 @@
 #define PULL_PORTION  10      /* messages claimed by one call */
 #define PULL_BYTES    1048576 /* an answer that has so many takes no further portion */
 #define PULL_WAIT_MAX 30      /* seconds */
+#define HANDED_DUE_MS 50      /* what is due so soon may wait for another pull's note_handed() */
+#define HANDED_MS     500     /* for which this is waited, even by who does not wait */
 
 /* Somebody else's inbox looks the same as none. */
 static enum error check_inbox(struct http_context *context)
@@ -30,10 +32,13 @@ static enum error check_inbox(struct http_context *context)
 struct pull {
     struct http_server *server;
     struct arena *arena;
+    const char *token;
+    int portions;     /* claimed with it */
     struct text *ids; /* of the deliveries in the answer */
     size_t count;
     struct document *messages;
-    size_t bytes; /* of them */
+    size_t bytes;        /* of them */
+    int64_t next_due_ms; /* -1: nothing is waiting */
 };
 
 /* Only what was written to the web server counts as an attempt. Where this is lost, the lease ends
@@ -60,16 +65,15 @@ static enum error claim_portion(struct http_context *context, struct pull *pull,
     struct delivery *deliveries;
     struct db_rows *rows;
     struct db_call call;
-    int64_t next_due;
     enum error error;
 
     inbox_claim_call(&call, context->arena, context->params[0], holder, 0, 0, limit, lease_ms,
-                     inbox_claim_token(context->arena), -1);
+                     arena_printf(context->arena, "%s.%d", pull->token, pull->portions++), -1);
     inbox_call_audit(&call, &context->principal, context->params[0]);
     error = handler_run(context, &call, &rows);
     if (error == OK)
         error = inbox_claim_result(context->arena, context->params[0], rows, &context->failure,
-                                   &deliveries, ret_count, &next_due);
+                                   &deliveries, ret_count, &pull->next_due_ms);
     if (error != OK)
         return error;
     for (size_t i = 0; i < *ret_count; i++) {
@@ -91,6 +95,7 @@ static enum error claim(struct http_context *context, struct pull *pull, int64_t
     int64_t limit;
     enum error error;
 
+    pull->token = inbox_claim_token(context->arena);
     do {
         limit = max - (int64_t)pull->count;
         limit = limit < PULL_PORTION ? limit : PULL_PORTION;
@@ -100,6 +105,22 @@ static enum error claim(struct http_context *context, struct pull *pull, int64_t
     return pull->count > 0 ? OK : error;
 }
 
+/* What was just pulled is noted as handed over after its answer was written, and until then nothing
+ * later of the same senders is given out: who pulls again at once would find nothing. */
+static enum error claim_behind_others(struct http_context *context, struct pull *pull, int64_t max,
+                                      int64_t lease_ms)
+{
+    int64_t until = clock_ms() + HANDED_MS;
+    enum error error = OK;
+
+    while (error == OK && pull->count == 0 && pull->next_due_ms >= 0 &&
+           pull->next_due_ms <= HANDED_DUE_MS && clock_ms() < until) {
+        clock_sleep_ms(clock_jitter_ms(HANDED_DUE_MS / 2));
+        error = claim(context, pull, max, lease_ms);
+    }
+    return error;
+}
+
 static enum error claim_or_wait(struct http_context *context, struct pull *pull, int64_t max,
                                 int64_t wait_s, int64_t lease_ms)
 {
@@ -107,13 +128,16 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
     int64_t deadline = clock_ms() + wait_s * 1000;
     uint64_t mark = waiting_room_mark(room), ignored;
     enum error error = claim(context, pull, max, lease_ms);
+    bool behind = pull->next_due_ms >= 0 && pull->next_due_ms <= HANDED_DUE_MS;
 
-    if (error != OK || pull->count > 0 || wait_s == 0)
+    if (error != OK || pull->count > 0 || (wait_s == 0 && !behind))
         return error;
     error = waiting_room_enter(room, &context->principal, &context->failure, &ignored);
     if (error != OK)
-        return error;
-    while (error == OK && pull->count == 0 &&
+        return wait_s == 0 ? OK : error;
+    if (behind)
+        error = claim_behind_others(context, pull, max, lease_ms);
+    while (wait_s > 0 && error == OK && pull->count == 0 &&
            waiting_room_inbox(room, context->request, context->params[0], mark, deadline)) {
         mark = waiting_room_mark(room);
         error = claim(context, pull, max, lease_ms);

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "gateway/hand_over.h"
 
-static void *allocate(size_t size)
+void *session_allocate(size_t size)
 {
     void *memory = calloc(1, size);
 
@@ -37,7 +37,7 @@ struct subscription *subscription_find(struct session *session, struct text agen
 
 struct subscription *subscription_add(struct session *session, struct text agent)
 {
-    struct subscription *subscription = allocate(sizeof(*subscription));
+    struct subscription *subscription = session_allocate(sizeof(*subscription));
 
     memcpy(subscription->agent, agent.data, agent.len);
     subscription->backlog_end = &subscription->backlog;
@@ -113,7 +113,7 @@ void deliveries_wake(struct session *session, struct subscription *subscription,
 void flight_add(struct session *session, struct subscription *subscription, struct text agent,
                 const struct delivery *delivery, int64_t lease_ends)
 {
-    struct flight *flight = allocate(sizeof(*flight));
+    struct flight *flight = session_allocate(sizeof(*flight));
 
     if (delivery->delivery_id.len > DELIVERY_ID_MAX || agent.len > AGENT_ID_MAX)
         abort();

@@ -6,6 +6,9 @@
  */
 #include "session/state.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/clock.h"
 
 #define PULL_MAX        100
@@ -13,15 +16,58 @@
 #define RESULT_OVERHEAD 128 /* bytes of a frame around the messages and the request's id */
 #define PULL_LOOK_MS    400 /* where nobody rings; else as subscribers do */
 
+static struct lost_pull **lost_find(struct session *session, struct text agent)
+{
+    struct lost_pull **at = &session->lost_pulls;
+
+    while (*at != NULL && !text_is(agent, (*at)->agent))
+        at = &(*at)->next;
+    return at;
+}
+
+static void lost_drop(struct lost_pull **at)
+{
+    struct lost_pull *lost = *at;
+
+    *at = lost->next;
+    free(lost);
+}
+
+/* Its answer will not come, but it may have taken something: what the next pull of the inbox then
+ * gets first, or a later message of the same sender would come before it. */
+static void lost_note(struct session *session, const struct pull *pull)
+{
+    struct lost_pull **at = &session->lost_pulls, *lost;
+    unsigned count = 0;
+
+    if (*lost_find(session, pull->agent) != NULL)
+        return; /* it was asked for by this pull, too */
+    lost = session_allocate(sizeof(*lost));
+    memcpy(lost->agent, pull->agent.data, pull->agent.len);
+    memcpy(lost->token, pull->token, INBOX_TOKEN_LEN);
+    for (; *at != NULL; at = &(*at)->next)
+        count++;
+    *at = lost;
+    if (count == PULLS_MAX)
+        lost_drop(&session->lost_pulls);
+}
+
+/* The token is chosen here, one call after the other, so that no two pulls get the same. */
 static bool pull_call(struct session *session, struct operation *operation,
                       struct db_call *ret_call)
 {
-    const struct pull *pull = operation->state;
+    struct pull *pull = operation->state;
 
     if (pull == NULL)
         return false;
+    if (pull->token == NULL) {
+        const struct lost_pull *lost = *lost_find(session, pull->agent);
+
+        pull->token = lost != NULL ? arena_printf(pull->request->arena, "%s", lost->token)
+                                   : inbox_claim_token(pull->request->arena);
+    }
     inbox_claim_call(ret_call, operation->arena, pull->agent, session->engine->executor.id, 0, 0,
-                     earlier(pull->max, session->claim_size), pull->lease_ms, pull->token, -1);
+                     earlier(pull->max, session->claim_size), pull->lease_ms, pull->token, 0);
     inbox_call_audit(ret_call, &session->principal, pull->agent);
     return true;
 }
@@ -188,6 +234,7 @@ static void pull_answer(struct session *session, struct operation *operation, en
 {
     struct pull *pull = operation->state;
     struct delivery *deliveries = NULL;
+    struct lost_pull **lost;
     size_t count = 0;
     int64_t next_due_ms = -1;
 
@@ -198,10 +245,15 @@ static void pull_answer(struct session *session, struct operation *operation, en
         /* the deliveries keep the agent's name, and may outlive this request */
         error = inbox_claim_result(operation->arena, arena_text(operation->arena, pull->agent),
                                    rows, failure, &deliveries, &count, &next_due_ms);
+    if (error != OK && operation->in_doubt)
+        lost_note(session, pull);
     if (error != OK) {
         pull_fail(session, pull, error, failure);
         return;
     }
+    lost = lost_find(session, pull->agent);
+    if (*lost != NULL && strcmp((*lost)->token, pull->token) == 0)
+        lost_drop(lost);
     claim_size_learn(session, count, deliveries_bytes(deliveries, count));
     if (count > 0)
         keep(session, operation, pull, deliveries, count);
@@ -249,7 +301,7 @@ void pulls_advance(struct session *session)
         if (each->operation != NULL || session->now < earlier(each->look_at, each->deadline) ||
             !session_output_room(session))
             continue;
-        each->token = inbox_claim_token(each->request->arena);
+        each->token = NULL;
         each->look_at = INT64_MAX;
         each->operation = operation_new(session, &pull_kind);
         each->operation->state = each;
@@ -280,6 +332,8 @@ void pulls_drop(struct session *session)
 {
     while (session->leftovers != NULL)
         leftovers_drop(&session->leftovers);
+    while (session->lost_pulls != NULL)
+        lost_drop(&session->lost_pulls);
     while (session->pulls != NULL)
         pull_finish(session, session->pulls);
 }

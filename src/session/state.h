@@ -194,13 +194,19 @@ struct pull {
     struct pull *next;
     struct request *request;
     struct text agent;
-    const char
-        *token; /* of the look that runs: asked again after a lost answer it takes the same */
+    const char *token; /* of the look that runs: asked again it takes the same; NULL: none yet */
     int64_t max, lease_ms;
     int64_t deadline, look_at;
     bool watched; /* whoever puts something into the inbox rings */
     bool watch_asked;
     struct operation *operation; /* that looks now, or NULL */
+};
+
+/* A pull whose answer was lost for good. */
+struct lost_pull {
+    struct lost_pull *next;
+    char agent[AGENT_ID_MAX + 1];
+    char token[INBOX_TOKEN_LEN + 1];
 };
 
 /* ---- waiting ----------------------------------------------------------------------------------
@@ -316,9 +322,10 @@ struct session {
     struct subscription *subscriptions;
     struct flight *flights;
     struct pull *pulls;
-    struct backlog *leftovers; /* pulled, and too much for one answer */
-    int64_t claim_size;        /* messages; adapted to their size */
-    int64_t handed_at;         /* INT64_MAX: nothing to note */
+    struct lost_pull *lost_pulls; /* PULLS_MAX at most, each of another inbox */
+    struct backlog *leftovers;    /* pulled, and too much for one answer */
+    int64_t claim_size;           /* messages; adapted to their size */
+    int64_t handed_at;            /* INT64_MAX: nothing to note */
     bool noting;
 
     /* the end */
@@ -458,6 +465,8 @@ method_handler method_workflow_cancel, method_workflow_resume, method_workflow_f
 method_handler method_dead_list, method_dead_show, method_redrive, method_purge;
 struct subscription *subscription_find(struct session *session, struct text agent);
 struct subscription *subscription_add(struct session *session, struct text agent);
+/* Zeroed, and free()d; out of memory ends the process, whose client comes again. */
+void *session_allocate(size_t size);
 void subscription_remove(struct session *session, struct subscription *subscription);
 void subscription_clear(struct session *session, struct subscription *subscription);
 void deliveries_wake(struct session *session, struct subscription *subscription, int64_t at);

@@ -149,13 +149,33 @@ def test_held_by_taken(db):
 def test_claim_again(db):
     """The answer of a pull was lost: asked again with the same token it gives the same."""
     db.commit(*[message(f"y{n}") for n in range(4)])
-    lost = db.claim(limit=2, token="00ff")
-    again = db.claim(limit=2, token="00ff")
+    lost = db.claim(limit=2, token="00ff", known=0)
+    again = db.claim(limit=2, token="00ff", known=0)
     tap.equal(ids(lost), ["y0", "y1"], "a pull takes two")
     tap.equal(again, lost, "and again the same two, as the same deliveries")
-    tap.equal(ids(db.claim(limit=1, token="00fe")), ["y2"], "another pull takes others")
-    tap.equal(ids(db.claim(holder="s2", token="00ff")), [], "and nobody else gets them by it")
+    tap.equal(ids(db.claim(limit=1, token="00fe", known=0)), ["y2"], "another pull takes others")
+    tap.equal(ids(db.claim(holder="s2", token="00ff", known=0)), [], "and nobody else gets them by it")
     tap.equal([a["outcome"] for a in db.ack(*again)], ["acked"] * 2, "they are confirmed as any")
+
+
+def test_claim_unknown(db):
+    """A holder that does not know what it holds, for its answers go to whoever asks and may be lost."""
+    db.commit(*[message(f"u{n}") for n in range(5)])
+    db.commit(message("u9", sender="carol"))
+    lost = db.claim(limit=1, token="aa.0")
+    tap.equal(ids(lost), ["u0"], "a pull takes the first")
+    tap.equal(ids(db.claim(limit=1, token="aa.1")), ["u1"], "and its next portion the second")
+    tap.equal(ids(db.claim(token="bb.0")), ["u9"], "another gets nothing later of the sender while that is not handed over")
+    [none] = db.call(
+        "inbox_claim", agent="bob", holder="s1", epoch=None, max_in_flight=None, limit=9, lease_ms=1000, token="bb.1"
+    )
+    tap.ok(0 < none["next_due_ms"] <= 100, "and is told to look again soon", none)
+    tap.equal(db.claim(limit=1, token="aa.0"), lost, "the first asks again and has what it had")
+    db.handed(*(db.inbox(f"alice:u{n}") for n in (0, 1)))
+    tap.equal(ids(db.claim(limit=1, token="cc.0")), ["u2"], "handed over they stand in nobody's way")
+    db.run("update openclaw.inbox set due_at = 0 where message_uuid = 'alice:u2'")
+    db.call("inbox_expire_leases", base_ms=0, max_ms=0)
+    tap.equal(ids(db.claim(token="dd.0")), ["u2", "u3", "u4"], "and what was lost comes first when its lease has ended")
 
 
 def test_in_flight(db):
@@ -635,6 +655,7 @@ TESTS = (
     test_what_is_left,
     test_held_by_taken,
     test_claim_again,
+    test_claim_unknown,
     test_in_flight,
     test_priority,
     test_not_to_be_delivered,

@@ -121,6 +121,29 @@ def crowd(stage):
     tap.equal(sorted(m["messageId"] for m in got), ["crowd0", "crowd1"], "all of it, once")
 
 
+def in_order(stage):
+    """One sender's messages, whatever became of the answers to the pulls before."""
+    for n in range(12):
+        stage.accept("alice", "bob", f"o{n}")
+    got = [stage.pull("bob", max=1) for _ in range(10)]
+    tap.equal([[m["messageId"] for m in each] for each in got], [[f"o{n}"] for n in range(10)], "one at a time, unacknowledged")
+    tap.equal(
+        stage.value("select count(*) from openclaw.inbox_claim('bob', 'http:bob', null, null, 1, 3000, 'lost') c where c.inbox_seq is not null"),
+        "1",
+        "a responder is killed before it has answered",
+    )
+    tap.equal(stage.pull("bob"), [], "then what is later does not come before that")
+    stage.accept("carol", "bob", "other")
+    tap.equal([m["messageId"] for m in stage.pull("bob")], ["other"], "only another sender's does")
+    late = []
+    while len(late) < 2:
+        late += stage.pull("bob", wait=30)
+    tap.equal([m["messageId"] for m in late], ["o10", "o11"], "until its lease has ended: it comes, and then the next")
+    stage.ack("bob", *[m for each in got for m in each], *late)
+
+
+with Stage() as stage:
+    in_order(stage)
 with Stage(sweeper=False, HTTP_THREADS=4) as stage:
     rung(stage)
     by_session(stage)

@@ -2,15 +2,16 @@
 
 -- Registers a receiver. An exclusive one takes the inbox over: the others are gone, what they held
 -- is ready again at once, and they are among the bells so that they learn it. Who only watches stays
--- (inbox_watch.sql; epoch 0).
--- Locks: agent, subscription, inbox in the order of rank.
+-- (inbox_watch.sql; epoch 0). p_call: see executor_call; OC001: it was too late, or the receiver is none.
+-- Locks: executor, agent, subscription, inbox in the order of rank.
 create or replace function openclaw.inbox_subscribe(
   p_agent text,
   p_executor text,
   p_consumer text,
   p_exclusive boolean,
   p_max_in_flight integer,
-  p_lease_ms bigint
+  p_lease_ms bigint,
+  p_call bigint
 )
 returns table (epoch bigint, pending bigint, in_flight bigint, bells text[])
 language plpgsql
@@ -24,6 +25,11 @@ declare
   v_epoch bigint;
   v_fenced text[] := '{}';
 begin
+  if not openclaw.executor_call(p_executor, p_call) then
+    raise exception 'the receiver is not registered, or has said otherwise since'
+      using errcode = 'OC001';
+  end if;
+
   perform
   from openclaw.agent a
   where a.agent_id = p_agent
@@ -75,6 +81,31 @@ begin
       from openclaw.executor x
       where x.executor_id = any (v_fenced)
     );
+end
+$$;
+
+-- Ends a subscription, and gives back what its receiver held of the inbox. Whether there was one.
+-- p_call: see executor_call.
+-- Locks: executor, subscription, inbox in the order of rank.
+create or replace function openclaw.inbox_unsubscribe(p_agent text, p_executor text, p_call bigint)
+returns boolean
+language plpgsql
+set search_path = pg_catalog
+as $$
+declare
+  v_subscribed boolean;
+begin
+  if not openclaw.executor_call(p_executor, p_call) then
+    return false;
+  end if;
+
+  -- before what it holds is given back: until it is gone, messages are handed over to it
+  delete from openclaw.subscription s
+  where s.agent_id = p_agent
+    and s.executor_id = p_executor;
+  v_subscribed := found;
+  perform openclaw.inbox_release(p_agent, array[p_executor]);
+  return v_subscribed;
 end
 $$;
 
@@ -149,13 +180,15 @@ $$;
 -- What a receiver does before its next claim where the answer of a claim was lost: what it holds and
 -- does not know of is ready again, and the epoch is a new one, so that the lost claim gets nothing
 -- should it still be on its way. So no message of a sender comes behind a later one. Called again,
--- with the same epoch or the one it gave, it does the same again. Returns the epoch; OC001: fenced.
--- Locks: subscription, inbox in the order of rank.
+-- with the same epoch or the one it gave, it does the same again. Returns the epoch; OC001: fenced, or too
+-- late (p_call: see executor_call).
+-- Locks: executor, subscription, inbox in the order of rank.
 create or replace function openclaw.inbox_resume(
   p_agent text,
   p_executor text,
   p_epoch bigint,
-  p_known text[]
+  p_known text[],
+  p_call bigint
 )
 returns bigint
 language plpgsql
@@ -167,14 +200,16 @@ as $$
 declare
   v_epoch bigint;
 begin
-  update openclaw.subscription s
-  set epoch = nextval('openclaw.epoch')
-  where s.agent_id = p_agent
-    and s.executor_id = p_executor
-    and s.epoch >= p_epoch
-  returning s.epoch
-  into v_epoch;
-  if not found then
+  if openclaw.executor_call(p_executor, p_call) then
+    update openclaw.subscription s
+    set epoch = nextval('openclaw.epoch')
+    where s.agent_id = p_agent
+      and s.executor_id = p_executor
+      and s.epoch >= p_epoch
+    returning s.epoch
+    into v_epoch;
+  end if;
+  if v_epoch is null then
     raise exception 'a newer subscription has taken over the inbox of %', p_agent
       using errcode = 'OC001';
   end if;

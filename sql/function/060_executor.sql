@@ -25,6 +25,25 @@ begin
 end
 $$;
 
+-- Whether a call by which a receiver changes its subscriptions may do so: a late one, that others have
+-- overtaken because its connection was lost, or that comes when the receiver has ended, may not. Receivers
+-- number these calls, from 1 and rising; one that is sent again with its number may do again what it did.
+-- Locks: executor.
+create or replace function openclaw.executor_call(p_executor text, p_call bigint)
+returns boolean
+language plpgsql
+set search_path = pg_catalog
+as $$
+begin
+  update openclaw.executor x
+  set call = p_call
+  where x.executor_id = p_executor
+    and x.call <= p_call
+    and x.ended_at is null;
+  return found;
+end
+$$;
+
 -- Buries executors: their running workflows can be claimed again, their deliveries are ready at
 -- once, their subscriptions are gone. The bells are of those who now have something to look at.
 -- A workflow that was locked at its executor's burial, or that the dead one's last statement claimed

@@ -83,7 +83,7 @@ void inbox_call_audit(struct db_call *call, const struct principal *by, struct t
 
 void inbox_subscribe_call(struct db_call *call, struct arena *arena, const struct engine *engine,
                           struct text agent, struct text consumer, bool exclusive,
-                          int64_t max_in_flight, int64_t lease_ms)
+                          int64_t max_in_flight, int64_t lease_ms, int64_t number)
 {
     db_call_init(call, arena, STATEMENT_INBOX_SUBSCRIBE);
     db_add_text(call, agent);
@@ -92,6 +92,7 @@ void inbox_subscribe_call(struct db_call *call, struct arena *arena, const struc
     db_add_bool(call, exclusive);
     db_add_int(call, max_in_flight);
     db_add_int(call, lease_ms);
+    db_add_int(call, number);
 }
 
 enum error inbox_subscribe_result(const struct engine *engine, struct db_rows *rows,
@@ -115,21 +116,24 @@ enum error inbox_subscribe_result(const struct engine *engine, struct db_rows *r
 }
 
 void inbox_unsubscribe_call(struct db_call *call, struct arena *arena, const struct engine *engine,
-                            struct text agent)
+                            struct text agent, int64_t number)
 {
     db_call_init(call, arena, STATEMENT_INBOX_UNSUBSCRIBE);
     db_add_text(call, agent);
     db_add_string(call, engine->executor.id);
+    db_add_int(call, number);
 }
 
 void inbox_resume_call(struct db_call *call, struct arena *arena, const struct engine *engine,
-                       struct text agent, int64_t epoch, const struct text *known, size_t count)
+                       struct text agent, int64_t epoch, const struct text *known, size_t count,
+                       int64_t number)
 {
     db_call_init(call, arena, STATEMENT_INBOX_RESUME);
     db_add_text(call, agent);
     db_add_string(call, engine->executor.id);
     db_add_int(call, epoch);
     db_add_texts(call, known, count);
+    db_add_int(call, number);
 }
 
 void inbox_claim_call(struct db_call *call, struct arena *arena, struct text agent,

@@ -27,23 +27,26 @@
  * agent's own costs nothing; nor does anybody's with AUTH_MODE=none, where nobody is known. */
 void inbox_call_audit(struct db_call *call, const struct principal *by, struct text agent);
 
-/* Subscribe: rows of one: see result. ERR_NOT_FOUND: no such agent. */
+/* Subscribe: rows of one: see result. ERR_NOT_FOUND: no such agent. ERR_FENCED: the receiver is not
+ * registered (any more). `number`, here and below: of the receiver's calls of these three kinds,
+ * rising from 1; an earlier one that comes late, for its connection was lost, does nothing. */
 struct inbox_subscription {
     int64_t epoch, pending, in_flight;
 };
 void inbox_subscribe_call(struct db_call *call, struct arena *arena, const struct engine *engine,
                           struct text agent, struct text consumer, bool exclusive,
-                          int64_t max_in_flight, int64_t lease_ms);
+                          int64_t max_in_flight, int64_t lease_ms, int64_t number);
 enum error inbox_subscribe_result(const struct engine *engine, struct db_rows *rows,
                                   struct failure *failure,
                                   struct inbox_subscription *ret_subscription) MUST_CHECK;
 void inbox_unsubscribe_call(struct db_call *call, struct arena *arena, const struct engine *engine,
-                            struct text agent); /* its result needs no reading */
+                            struct text agent, int64_t number); /* its result needs no reading */
 
 /* After a claim whose answer was lost: what this executor holds of the inbox but for `known` is
  * ready again. The row has the new epoch; ERR_FENCED: a newer subscriber has the inbox. */
 void inbox_resume_call(struct db_call *call, struct arena *arena, const struct engine *engine,
-                       struct text agent, int64_t epoch, const struct text *known, size_t count);
+                       struct text agent, int64_t epoch, const struct text *known, size_t count,
+                       int64_t number);
 
 /* One message leased to one receiver. Texts live in the rows' arena. */
 struct delivery {

@@ -367,7 +367,7 @@ static void resume_call(struct session *session, struct operation *operation,
 
     (void)deliveries_known(session, subscription, known);
     inbox_resume_call(ret_call, operation->arena, session->engine, text_of(subscription->agent),
-                      subscription->epoch, known, count);
+                      subscription->epoch, known, count, ++session->receiving_calls);
     operation->about = TEXT_LITERAL("resume");
 }
 
@@ -416,6 +416,7 @@ static void fenced(struct session *session, struct subscription *subscription)
     log_event(LOG_INFO, "inbox.fenced", LOG_STR("session", session->engine->executor.id),
               LOG_STR("inbox", subscription->agent));
     session->register_again = true;
+    subscription_leave(session, text_of(subscription->agent)); /* it may be a late one of our own */
     subscription_remove(session, subscription);
 }
 

@@ -8,7 +8,6 @@
 #include "gateway/delivery_request.h"
 #include "session/state.h"
 
-#define STATE_FOREIGN_KEY      "23503"
 #define LEASE_DEFAULT(session) ((session)->options->lease_ms)
 
 static void refuse(struct session *session, struct request *request, enum error error,
@@ -57,7 +56,7 @@ static bool subscribe_call(struct session *session, struct operation *operation,
 
     inbox_subscribe_call(ret_call, operation->arena, session->engine, wanted->agent,
                          wanted->consumer, wanted->exclusive, wanted->max_in_flight,
-                         wanted->lease_ms);
+                         wanted->lease_ms, ++session->receiving_calls);
     inbox_call_audit(ret_call, &session->principal, wanted->agent);
     return true;
 }
@@ -90,11 +89,14 @@ static void subscribe_answer(struct session *session, struct operation *operatio
 
     if (error == OK)
         error = inbox_subscribe_result(session->engine, rows, failure, &got);
-    if (error != OK && strcmp(failure->sqlstate, STATE_FOREIGN_KEY) == 0) {
-        session->register_again = true; /* what it was registered by has not come about */
+    if (error == ERR_FENCED) {
+        session->register_again = true; /* that has not come about, or somebody has buried us */
         error = failure_set(failure, ERR_UNAVAILABLE, "this connection is being registered again");
     }
     if (error != OK) {
+        /* where there was one before, its next claim finds out */
+        if (operation->in_doubt && subscription_find(session, wanted->agent) == NULL)
+            subscription_leave(session, wanted->agent);
         frame_error(session, request, error, failure);
         request_end(session, request);
         return;
@@ -154,12 +156,14 @@ struct unsubscribing {
     bool had; /* this session knew of a subscription, which a repeated call would not find */
 };
 
+/* Its own request, or of nobody's: then a subscription since then stays. */
 static bool unsubscribe_call(struct session *session, struct operation *operation,
                              struct db_call *ret_call)
 {
-    const struct unsubscribing *unsubscribing = operation->requests->state;
-
-    inbox_unsubscribe_call(ret_call, operation->arena, session->engine, unsubscribing->agent);
+    if (operation->requests == NULL && subscription_find(session, operation->about) != NULL)
+        return false;
+    inbox_unsubscribe_call(ret_call, operation->arena, session->engine, operation->about,
+                           ++session->receiving_calls);
     return true;
 }
 
@@ -167,15 +171,20 @@ static void unsubscribe_answer(struct session *session, struct operation *operat
                                enum error error, struct failure *failure, struct db_rows *rows)
 {
     struct request *request = operation->requests;
-    const struct unsubscribing *unsubscribing = request->state;
+    const struct unsubscribing *unsubscribing;
     struct document *payload;
 
+    if (error != OK && error_retry(error) != RETRY_NEVER)
+        subscription_leave(session, operation->about);
+    if (request == NULL)
+        return;
+    unsubscribing = request->state;
     if (error != OK) {
         frame_error(session, request, error, failure);
     } else {
         payload = document_object(request->arena);
         document_put_text(payload, "inbox", unsubscribing->agent);
-        document_put_bool(payload, "unsubscribed", unsubscribing->had || db_bool(rows, 0, 1));
+        document_put_bool(payload, "unsubscribed", unsubscribing->had || db_bool(rows, 0, 0));
         frame_result(session, request, payload);
     }
     request_end(session, request);
@@ -184,10 +193,23 @@ static void unsubscribe_answer(struct session *session, struct operation *operat
 static const struct operation_kind unsubscribe_kind = {"inbox.unsubscribe", unsubscribe_call,
                                                        unsubscribe_answer, true};
 
+/* Until it is done: what the database takes for subscribed keeps others from what comes. */
+void subscription_leave(struct session *session, struct text agent)
+{
+    struct operation *operation;
+
+    if (session->state != SESSION_OPEN || session->left)
+        return; /* its end gives everything back */
+    pulls_unwatched(session, agent);
+    operation = operation_new(session, &unsubscribe_kind);
+    operation->about = arena_text(operation->arena, agent);
+}
+
 void method_inbox_unsubscribe(struct session *session, struct request *request)
 {
     struct unsubscribing *unsubscribing = arena_alloc(request->arena, sizeof(*unsubscribing));
     struct subscription *subscription;
+    struct operation *operation;
 
     request->state = unsubscribing;
     if (!request_inbox(session, request, &unsubscribing->agent))
@@ -197,7 +219,9 @@ void method_inbox_unsubscribe(struct session *session, struct request *request)
     unsubscribing->had = subscription != NULL;
     if (subscription != NULL)
         subscription_remove(session, subscription);
-    operation_serve(operation_new(session, &unsubscribe_kind), request);
+    operation = operation_new(session, &unsubscribe_kind);
+    operation->about = arena_text(operation->arena, unsubscribing->agent);
+    operation_serve(operation, request);
 }
 
 /* ---- the delivery ids of a request

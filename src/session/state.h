@@ -319,6 +319,7 @@ struct session {
     int64_t look_at;
     struct fates fates;
     struct presence presence;
+    int64_t receiving_calls; /* that change subscriptions, each built one counted; see inbox.h */
     struct subscription *subscriptions;
     struct flight *flights;
     struct pull *pulls;
@@ -468,6 +469,8 @@ struct subscription *subscription_add(struct session *session, struct text agent
 /* Zeroed, and free()d; out of memory ends the process, whose client comes again. */
 void *session_allocate(size_t size);
 void subscription_remove(struct session *session, struct subscription *subscription);
+/* Has the database forget a subscription that this session does not have (any more). */
+void subscription_leave(struct session *session, struct text agent);
 void subscription_clear(struct session *session, struct subscription *subscription);
 void deliveries_wake(struct session *session, struct subscription *subscription, int64_t at);
 bool deliveries_hand_over(struct session *session, struct text datagram);

@@ -283,6 +283,32 @@ def test_epochs(db):
     )
 
 
+def test_late_calls(db):
+    """A call of a connection that was lost comes when others have been answered since."""
+    db.register("s1", "s2")
+    gone = lambda call: db.call("inbox_unsubscribe", agent="bob", executor="s1", call=call)[0]["inbox_unsubscribe"]
+
+    epoch = db.subscribe(executor="s1", call=2)["epoch"]
+    db.commit(message("l0"), message("l1"))
+    [held] = db.claim(holder="s1", epoch=epoch, limit=1)
+    tap.equal(gone(1), False, "a late unsubscribing ends nothing that was subscribed since")
+    with tap.raises(SqlError, "a late resuming", sqlstate="OC001"):
+        db.call("inbox_resume", agent="bob", executor="s1", epoch=epoch, known=[], call=1)
+    tap.equal(ids(db.claim(holder="s1", epoch=epoch, limit=1)), ["l1"], "fences nobody")
+    tap.equal([a["outcome"] for a in db.ack(held)], ["acked"], "and takes nothing back")
+    tap.equal(gone(3), True, "who unsubscribes has unsubscribed")
+    other = db.subscribe(executor="s2", exclusive=True)["epoch"]
+    with tap.raises(SqlError, "and the subscribing that comes late", sqlstate="OC001"):
+        db.subscribe(executor="s1", exclusive=True, call=2)
+    tap.equal(ids(db.claim(holder="s2", epoch=other)), ["l1"], "fences nobody else")
+    db.call("executor_reap", executors=["s1"])
+    with tap.raises(SqlError, "nor does that of a receiver that has ended", sqlstate="OC001"):
+        db.subscribe(executor="s1", exclusive=True, call=9)
+    with tap.raises(SqlError, "or was never registered", sqlstate="OC001"):
+        db.subscribe(executor="s3", exclusive=True)
+    tap.equal(db.claim(holder="s2", epoch=other), [], "who has the inbox keeps it")
+
+
 def test_resume(db):
     """A claim's answer was lost: what it leased is given out again, before anything later."""
     db.register("s1", "s2")
@@ -294,7 +320,7 @@ def test_resume(db):
 
     def resume(old):
         return db.call(
-            "inbox_resume", agent="bob", executor="s1", epoch=old, known=[known["delivery_id"]]
+            "inbox_resume", agent="bob", executor="s1", epoch=old, known=[known["delivery_id"]], call=1
         )[0]["inbox_resume"]
 
     newer = resume(epoch)
@@ -660,6 +686,7 @@ TESTS = (
     test_priority,
     test_not_to_be_delivered,
     test_epochs,
+    test_late_calls,
     test_resume,
     test_ack,
     test_handed,

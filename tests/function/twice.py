@@ -430,12 +430,21 @@ def inbox_subscribe(db):
 
 
 @row
+def inbox_unsubscribe(db):
+    db.register("s1")
+    epoch = db.subscribe(executor="s1")["epoch"]
+    db.commit(message("m1"))
+    db.claim(epoch=epoch, holder="s1")
+    return lambda: db.call("inbox_unsubscribe", agent="bob", executor="s1", call=2)
+
+
+@row
 def inbox_resume(db):
     db.register("s1")
     epoch = db.subscribe(executor="s1")["epoch"]
     db.commit(message("m1"))
     db.claim(epoch=epoch, holder="s1")
-    return lambda: db.call("inbox_resume", agent="bob", executor="s1", epoch=epoch, known=[])
+    return lambda: db.call("inbox_resume", agent="bob", executor="s1", epoch=epoch, known=[], call=1)
 
 
 @row
@@ -486,12 +495,6 @@ def inbox_ack(db):
 def inbox_nack(db):
     one = delivery(db)
     return lambda: db.nack(one)
-
-
-@row
-def inbox_release(db):
-    delivery(db)
-    return lambda: db.call("inbox_release", agent="bob", holders=["s1"], known=[])
 
 
 @row

@@ -325,7 +325,7 @@ class Connection:
             )
 
     def subscribe(
-        self, agent="bob", executor="s1", exclusive=False, max_in_flight=10, lease_ms=30_000
+        self, agent="bob", executor="s1", exclusive=False, max_in_flight=10, lease_ms=30_000, call=1
     ):
         [row] = self.call(
             "inbox_subscribe",
@@ -335,6 +335,7 @@ class Connection:
             exclusive=exclusive,
             max_in_flight=max_in_flight,
             lease_ms=lease_ms,
+            call=call,
         )
         return row
 

@@ -170,7 +170,7 @@ def test_claim_takeover(db):
         with Holding(db) as first:
             [d] = first.claim(holder="old", epoch=epoch)
             second.send("inbox_subscribe", agent="bob", executor="new", consumer=None, exclusive=True,
-                        max_in_flight=10, lease_ms=1000)  # fmt: skip
+                        max_in_flight=10, lease_ms=1000, call=1)  # fmt: skip
             second.waits_for_lock()
         [row] = second.finish()
     tap.equal(
@@ -242,7 +242,7 @@ def test_claim_resume(db):
     with db.another() as second:
         with Holding(db) as first:
             first.claim(epoch=epoch)
-            second.send("inbox_resume", agent="bob", executor="s1", epoch=epoch, known=[])
+            second.send("inbox_resume", agent="bob", executor="s1", epoch=epoch, known=[], call=1)
             second.waits_for_lock()
         [row] = second.finish()
     [again] = db.claim(epoch=row["inbox_resume"])

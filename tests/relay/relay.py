@@ -157,7 +157,7 @@ def claims_meet_a_fence(crew, clients):
             )
         crew.rig.execute(
             "select * from openclaw.inbox_subscribe("
-            f"'{victim.agent}', 'somebody-else', null, true, 10, 30000)"
+            f"'{victim.agent}', 'somebody-else', null, true, 10, 30000, 1)"
         )
         crew.ring()
     victim.event("inbox.fenced", PATIENCE)

@@ -28,7 +28,6 @@ static void the_challenge_comes_at_once_and_the_database_is_left_alone(void **st
 static void a_registration_in_doubt_is_made_again_before_it_is_needed(void **state)
 {
     struct fixture *fixture = *state;
-    struct failure failure = {.error = ERR_INTERNAL, .sqlstate = "23503"};
 
     (void)taken(fixture);
     feed(fixture, CONNECT);
@@ -45,10 +44,55 @@ static void a_registration_in_doubt_is_made_again_before_it_is_needed(void **sta
     assert_call(fixture, STATEMENT_EXECUTOR_REGISTER);
     answer(fixture, ERR_INTERNAL); /* that goes wrong, too */
     assert_call(fixture, STATEMENT_INBOX_SUBSCRIBE);
-    session_answer(fixture->session, ERR_INTERNAL, &failure, NULL, fixture->now);
+    answer(fixture, ERR_FENCED); /* the database does not know it */
     assert_non_null(strstr(taken(fixture), "\"code\":\"UNAVAILABLE\""));
     feed(fixture, SUBSCRIBE);
     assert_call(fixture, STATEMENT_EXECUTOR_REGISTER);
+}
+
+/* The place of the number among what inbox_subscribe.sql and inbox_unsubscribe.sql are given. */
+#define SUBSCRIBE_NUMBER   6
+#define UNSUBSCRIBE_NUMBER 2
+
+static int64_t number(const char *text)
+{
+    int64_t value = 0;
+
+    assert_int_equal(text_int64(text_of(text), 1, INT64_MAX, &value), OK);
+    return value;
+}
+
+static void a_subscription_in_doubt_is_ended(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct db_call *call;
+    int64_t first, last;
+
+    open_session(fixture);
+    feed(fixture, SUBSCRIBE);
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    first = number(call->values[SUBSCRIBE_NUMBER]);
+    answer(fixture, ERR_IN_DOUBT);
+    later(fixture, RETRY_MAX_MS * 2);
+    call = session_call(fixture->session, fixture->now);
+    assert_non_null(call);
+    last = number(call->values[SUBSCRIBE_NUMBER]);
+    assert_true(last > first); /* so that the first does nothing should it come late */
+    later(fixture, fixture->options.db_timeout_ms);
+    answer(fixture, ERR_IN_DOUBT);
+    assert_non_null(strstr(taken(fixture), "\"code\":\"IN_DOUBT\""));
+    for (int i = 0; i < 3; i++) { /* for as long as it takes */
+        later(fixture, RETRY_MAX_MS * 2);
+        call = session_call(fixture->session, fixture->now);
+        assert_non_null(call);
+        assert_int_equal(call->statement, STATEMENT_INBOX_UNSUBSCRIBE);
+        assert_true(number(call->values[UNSUBSCRIBE_NUMBER]) > last);
+        last = number(call->values[UNSUBSCRIBE_NUMBER]);
+        later(fixture, fixture->options.db_timeout_ms);
+        answer(fixture, ERR_UNAVAILABLE);
+    }
+    assert_string_equal(taken(fixture), "");
 }
 
 static void a_frame_may_be_cut_anywhere(void **state)
@@ -349,6 +393,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(the_challenge_comes_at_once_and_the_database_is_left_alone),
         TEST(a_registration_in_doubt_is_made_again_before_it_is_needed),
+        TEST(a_subscription_in_doubt_is_ended),
         TEST(a_frame_may_be_cut_anywhere),
         TEST(the_id_of_a_bad_frame_is_guessed),
         TEST(what_was_read_meanwhile_goes_together),

@@ -69,6 +69,7 @@ def dead_owner(tap, machine):
         exclusive=False,
         max_in_flight=10,
         lease_ms=30000,
+        call=1,
     )
     db.commit(message("held"))
     held = db.claim(holder=its)

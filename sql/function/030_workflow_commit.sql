@@ -101,6 +101,7 @@ as $$
 declare
   v_now constant bigint := openclaw.now_ms();
   v_started integer[] := '{}';
+  v_others integer[];
   v_live integer[] := '{}';
   v_refused integer[] := '{}';
   v_reasons text[] := '{}';
@@ -356,6 +357,34 @@ begin
     if cardinality(p_send_of) > 0 then
       -- a message that outlived the delete of its workflow, or its rewinding, is not this workflow's
       if exists (select from dbos_system.notifications n where n.message_uuid = any (p_send_id)) then
+        -- but one that a DBOS client has sent under the id, and that is on its way, is the client's
+        v_others := array(
+          select s.of_ord
+          from unnest(p_send_of, p_send_id) as s (of_ord, id)
+          join dbos_system.notifications n on n.message_uuid = s.id
+          join openclaw.inbox i
+            on i.message_uuid = n.message_uuid
+            and i.agent_id = substr(n.destination_uuid, 7)
+          where s.of_ord = any (v_started)
+            and i.sender = 'dbos'
+            and i.state in ('ready', 'leased')
+        );
+        if cardinality(v_others) > 0 then
+          delete from dbos_system.workflow_status s
+          using unnest(p_id, p_token) with ordinality as w (id, token, ord)
+          where w.ord = any (v_others)
+            and s.workflow_uuid = w.id
+            and s.creator_xid = w.token;
+          delete from dbos_system.workflow_input i
+          using unnest(p_id) with ordinality as w (id, ord)
+          where w.ord = any (v_others)
+            and i.workflow_uuid = w.id;
+          v_live := array(select l from unnest(v_live) l where l <> all (v_others));
+          v_started := array(select l from unnest(v_started) l where l <> all (v_others));
+          v_refused := v_refused || v_others;
+          v_reasons := v_reasons || array_fill('IDEMPOTENCY_CONFLICT'::text, array[cardinality(v_others)]);
+        end if;
+
         with stale as (
           select n.message_uuid, substr(n.destination_uuid, 7) as agent_id
           from unnest(p_send_of, p_send_id) as s (of_ord, id)

@@ -269,6 +269,10 @@ static void read_refusal(struct message_receipt *receipt, const struct workflow_
     case ERR_INBOX_FULL:
         refuse(receipt, ERR_INBOX_FULL, "send again when it has read some of its messages");
         break;
+    case ERR_IDEMPOTENCY_CONFLICT:
+        refuse(receipt, ERR_IDEMPOTENCY_CONFLICT,
+               "a DBOS client's message of this id is on its way; use a new key");
+        break;
     default:
         receipt->failure = outcome->failure;
         receipt->error = outcome->reason ? outcome->reason : ERR_INTERNAL;

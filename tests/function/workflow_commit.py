@@ -270,6 +270,30 @@ def test_orphans(db):
     tap.equal([json.loads(d["message"])["content"] for d in claimed], ["new"], "only the new one")
 
 
+def test_others_message(db):
+    """A DBOS client may name its message as it likes, also as ours would be named."""
+    db.run(
+        "insert into dbos_system.notifications (destination_uuid, topic, message, message_uuid)"
+        " values ('agent:bob', '__null__topic__', '\"theirs\"', 'alice:n1')"
+    )
+    answers = db.commit(message("n0"), message("n1"), message("n2", to="nobody"), message("n3"))
+    tap.equal(
+        [(a["outcome"], a["reason"]) for a in answers],
+        [("committed", None), ("refused", "IDEMPOTENCY_CONFLICT"), ("refused", "UNKNOWN_RECIPIENT"), ("committed", None)],
+        "a key under which a DBOS client's message waits is taken, and costs no other anything",
+    )
+    for table in ("workflow_status", "workflow_input", "operation_outputs", "workflow_events"):
+        tap.equal(db.count(f"dbos_system.{table}", "workflow_uuid = 'alice:n1'"), 0, f"nothing is left in {table}")
+    claimed = [d for d in db.claim() if d["message_uuid"] in ("alice:n0", "alice:n1", "alice:n3")]
+    tap.equal([d["message_uuid"] for d in claimed], ["alice:n1", "alice:n0", "alice:n3"], "all are delivered")
+    tap.equal(claimed[0]["message"], '"theirs"', "the client's as it sent it")
+    [again] = db.commit(message("n1"))
+    tap.equal(again["reason"], "IDEMPOTENCY_CONFLICT", "also while it is out")
+    db.ack(claimed[0])
+    [again] = db.commit(message("n1"))
+    tap.equal(again["outcome"], "committed", "when it is acknowledged the key is free")
+
+
 def test_step_output_of_effect(db):
     work = task(
         "alice:e1",
@@ -300,6 +324,7 @@ with Cluster() as cluster:
             test_owner,
             test_park_and_fail,
             test_orphans,
+            test_others_message,
             test_step_output_of_effect,
         ):
             try:

@@ -365,6 +365,8 @@ begin
       from dbos_system.queues q
       where q.application_name = p_app
         or q.application_name is null
+        -- a DBOS application that declares the gateway's queue becomes its owner
+        or q.name = 'openclaw'
     ) k
     where exists (
       select

@@ -313,6 +313,17 @@ def test_gateways_and_rate(db):
     tap.equal(db.count("dbos_system.workflow_status", "rate_limited"), 10, "by exactly so many")
 
 
+def test_adopted(db):
+    """A DBOS application that enqueues for the gateway declares its queue, and so becomes the owner."""
+    queue(db, "openclaw", application_name="somebody")
+    queue(db, "theirs", application_name="somebody")
+    enqueue(db, "ours", queue="openclaw", application_name=APP)
+    enqueue(db, "anybodys", queue="openclaw")
+    enqueue(db, "somebodys", queue="openclaw", application_name="somebody")
+    enqueue(db, "elsewhere", queue="theirs")
+    tap.equal(sorted(claim(db)), ["anybodys", "ours"], "what is for the gateway is taken all the same, and no more")
+
+
 def test_gateways_without_limit(db):
     queue(db, "q")
     for n in range(200):
@@ -323,7 +334,7 @@ def test_gateways_without_limit(db):
 TESTS = (
     test_order, test_messages, test_concurrency, test_worker_concurrency, test_rate, test_rate_of_parked,
     test_partitions, test_versions, test_timeout, test_debounce, test_give_back, test_gateways_and_concurrency,
-    test_gateways_and_rate, test_gateways_without_limit,
+    test_gateways_and_rate, test_adopted, test_gateways_without_limit,
 )  # fmt: skip
 
 with Cluster({"deadlock_timeout": "200ms"}) as cluster:

@@ -15,7 +15,8 @@ returns table (
   attempt integer,
   handed boolean,
   last_attempt_at bigint,
-  message_id text
+  message_id text,
+  principal text
 )
 language plpgsql
 stable
@@ -34,7 +35,7 @@ begin
     coalesce(o.output, c.output, w.output), coalesce(o.error, c.error, w.error),
     b.inbox_seq, b.state, b.attempt,
     openclaw.metric_attempts(b.attempt, b.delivery_id, b.handed) > 0, b.last_attempt_at,
-    openclaw.message_id(w.authenticated_user, w.workflow_uuid)
+    openclaw.message_id(w.authenticated_user, w.workflow_uuid), w.authenticated_user
   from unnest(p_id, p_seq) with ordinality as g (id, seq, ord)
   join dbos_system.workflow_status w on w.workflow_uuid = g.id
   left join openclaw.inbox b

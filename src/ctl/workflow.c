@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "ctl/ctl.h"
 #include "durable/status.h"
+#include "gateway/message.h"
 
 static enum error not_found(const char *id, struct failure *failure)
 {
@@ -109,7 +110,7 @@ enum error ctl_workflow_get(struct ctl *ctl, struct failure *failure)
     struct db_rows *rows;
 
     db_call_init(&call, ctl->arena, STATEMENT_WORKFLOW_GET);
-    db_add_string(&call, ctl_operand(ctl, 0));
+    message_add_meant(&call, ctl->arena, NULL, BY_WORKFLOW_ID, text_of(ctl_operand(ctl, 0)));
     enum error error = db_run(ctl->db, &call, failure, &rows);
     if (error != OK)
         return error;
@@ -151,7 +152,7 @@ static enum error read_of_workflow(struct ctl *ctl, enum statement statement,
     struct db_rows *found;
 
     db_call_init(&get, ctl->arena, STATEMENT_WORKFLOW_GET);
-    db_add_string(&get, ctl_operand(ctl, 0));
+    message_add_meant(&get, ctl->arena, NULL, BY_WORKFLOW_ID, text_of(ctl_operand(ctl, 0)));
     enum error error = db_run(ctl->db, &get, failure, &found);
     if (error == OK && db_rows_count(found) == 0)
         return not_found(ctl_operand(ctl, 0), failure);

@@ -65,20 +65,44 @@ static bool looks_like_uuid(struct text id)
     return true;
 }
 
-struct text message_workflow_id(struct arena *arena, const struct principal *principal,
-                                struct text id)
+static struct text id_of_key(struct arena *arena, const struct principal *principal,
+                             struct text key)
 {
-    if (!id.data || memchr(id.data, ':', id.len) || looks_like_uuid(id))
-        return id;
-    return text_of(arena_printf(arena, "%s:%.*s", principal->id, (int)id.len, id.data));
+    return text_of(arena_printf(arena, "%s:%.*s", principal->id, (int)key.len, key.data));
+}
+
+void message_ids_meant(struct arena *arena, const struct principal *principal,
+                       enum workflow_reference reference, struct text given,
+                       struct text ret_ids[WORKFLOW_IDS_MEANT])
+{
+    struct text of_key = id_of_key(arena, principal, given);
+
+    ret_ids[0] = reference == BY_RUN_ID ? of_key : given;
+    ret_ids[1] = reference == BY_RUN_ID ? given : of_key;
+}
+
+void message_add_meant(struct db_call *call, struct arena *arena, const struct principal *principal,
+                       enum workflow_reference reference, struct text given)
+{
+    struct text ids[WORKFLOW_IDS_MEANT] = {given, TEXT_NONE};
+
+    if (principal)
+        message_ids_meant(arena, principal, reference, given, ids);
+    for (size_t i = 0; i < WORKFLOW_IDS_MEANT; i++)
+        db_add_text(call, ids[i]);
+    if (principal && !principal_may(principal, SCOPE_OPERATOR))
+        db_add_string(call, principal->id);
+    else
+        db_add_null(call);
 }
 
 struct text message_new_workflow_id(struct arena *arena, const struct principal *principal,
                                     struct text id)
 {
-    if (looks_like_uuid(id) && !principal_may(principal, SCOPE_OPERATOR))
-        return text_of(arena_printf(arena, "%s:%.*s", principal->id, (int)id.len, id.data));
-    return message_workflow_id(arena, principal, id);
+    if (memchr(id.data, ':', id.len) ||
+        (looks_like_uuid(id) && principal_may(principal, SCOPE_OPERATOR)))
+        return id;
+    return id_of_key(arena, principal, id);
 }
 
 /* ---- what is known of a message ------------------------------------------------------------- */
@@ -353,6 +377,7 @@ enum error message_look_result(struct arena *arena, struct db_rows *rows, struct
 
         receipt->workflow_id = db_text(rows, row, 1);
         receipt->message_id = db_text(rows, row, 10);
+        receipt->principal = db_text(rows, row, 11);
         receipt->inbox_seq = db_int_or(rows, row, 5, 0);
         receipt->attempts = db_int_or(rows, row, 7, 0);
         if (!db_is_null(rows, row, 8) && db_bool(rows, row, 8))

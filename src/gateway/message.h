@@ -47,6 +47,7 @@ struct message_receipt {
     bool duplicate; /* the key was used before, for the same message */
     enum message_status status;
     struct text workflow_id;
+    struct text principal;  /* whose it is, where it was looked for */
     struct text message_id; /* the client's key where it gave one, else the workflow's id */
     int64_t inbox_seq;
     int64_t attempts;
@@ -83,10 +84,19 @@ enum error message_look_result(struct arena *arena, struct db_rows *rows, struct
  */
 struct document *message_result(struct arena *arena, const struct message_receipt *receipt);
 
-/* The workflow id a principal means by what it wrote: one that has a colon or looks like a UUID is
- * taken as it is, anything else is a key of its own. */
-struct text message_workflow_id(struct arena *arena, const struct principal *principal,
-                                struct text id);
+/* What a principal calls a workflow: BY_RUN_ID, by what an answer called runId, which is its key,
+ * or where it has none its id; or BY_WORKFLOW_ID, by its id, or by its key alone. A key may look
+ * like an id, one with a colon as somebody else's; so what is meant is found among the principal's
+ * own, under the first of two ids that is there. An operator finds anybody's. */
+enum workflow_reference { BY_RUN_ID, BY_WORKFLOW_ID };
+#define WORKFLOW_IDS_MEANT 2
+void message_ids_meant(struct arena *arena, const struct principal *principal,
+                       enum workflow_reference reference, struct text given,
+                       struct text ret_ids[WORKFLOW_IDS_MEANT]);
+/* The parameters of workflow_get.sql and workflow_find.sql. Whoever has no principal means the
+ * workflow with this very id, whosever it is. */
+void message_add_meant(struct db_call *call, struct arena *arena, const struct principal *principal,
+                       enum workflow_reference reference, struct text given);
 /* The id of a workflow that it makes: its own, also where it looks like a UUID, unless it is an
  * operator; so it learns nothing of others' ids, and takes none of them. */
 struct text message_new_workflow_id(struct arena *arena, const struct principal *principal,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/uuid.h"
+#include "gateway/message.h"
 #include "gateway/payload.h"
 #include "workflow/registry.h"
 
@@ -107,7 +108,7 @@ void start_state(struct arena *arena, const struct workflow_outcome *outcome,
 void start_look_call(struct db_call *call, struct arena *arena, struct text id)
 {
     db_call_init(call, arena, STATEMENT_WORKFLOW_GET);
-    db_add_text(call, id);
+    message_add_meant(call, arena, NULL, BY_WORKFLOW_ID, id);
 }
 
 enum error start_look_result(struct arena *arena, struct db_rows *rows, struct failure *failure,

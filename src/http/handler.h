@@ -63,9 +63,7 @@ struct handler_list {
 enum error handler_put_page(struct http_context *context, const struct handler_list *list,
                             struct db_rows *rows, int64_t limit,
                             struct document *answer) MUST_CHECK;
-/* The id of the path, as the one who wrote it means it: one of its own by its key alone; for an
- * operator first the one that has this very id, as DBOS clients choose them. Absent where it can be
- * none. */
+/* The id of the workflow that the path means (BY_WORKFLOW_ID). NOT_FOUND is answered already. */
 enum error handler_workflow_id(struct http_context *context, struct text *ret_id) MUST_CHECK;
 /* Where to look what becomes of a workflow; and what was applied of the request's Prefer. */
 void handler_workflow_location(struct http_context *context, struct text id);

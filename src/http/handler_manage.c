@@ -85,8 +85,6 @@ enum error handle_workflow_manage(struct http_context *context)
         manage.verb = arena_text(context->arena, request->segments[2]).data;
     if (text_is(text_of(manage.verb), "recover"))
         manage.verb = "resume"; /* from its last checkpoint, whoever held it */
-    if (manage.id.data == NULL)
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such workflow");
     manage_call(&call, context->arena, &context->server->engine, &manage);
     error = handler_run(context, &call, &rows);
     if (error == OK)

@@ -45,12 +45,6 @@ enum {
     GET_ATTRIBUTES
 };
 
-static bool may_see(const struct http_context *context, struct text principal)
-{
-    return principal_may(&context->principal, SCOPE_OPERATOR) ||
-           text_is(principal, context->principal.id);
-}
-
 static enum error not_found(struct http_context *context, struct text id)
 {
     struct document *problem;
@@ -64,31 +58,31 @@ static enum error not_found(struct http_context *context, struct text id)
     return ERR_NOT_FOUND;
 }
 
-/* Is there one under this very id? */
-static enum error is_there(struct http_context *context, struct text id, bool *ret_there)
+/* Runs `statement` for the workflow of the path; no rows: there is none that one may see. */
+static enum error run_for_path(struct http_context *context, enum statement statement,
+                               struct db_rows **ret_rows)
 {
-    struct db_rows *rows;
     struct db_call call;
     enum error error;
 
-    db_call_init(&call, context->arena, STATEMENT_WORKFLOW_OWNER);
-    db_add_text(&call, id);
-    error = handler_run(context, &call, &rows);
-    *ret_there = error == OK && db_rows_count(rows) > 0;
+    if (!text_is_workflow_id(context->params[0]))
+        return not_found(context, context->params[0]);
+    db_call_init(&call, context->arena, statement);
+    message_add_meant(&call, context->arena, &context->principal, BY_WORKFLOW_ID,
+                      context->params[0]);
+    error = handler_run(context, &call, ret_rows);
+    if (error == OK && db_rows_count(*ret_rows) == 0)
+        return not_found(context, context->params[0]);
     return error;
 }
 
 enum error handler_workflow_id(struct http_context *context, struct text *ret_id)
 {
-    struct text given = context->params[0];
-    struct text id = message_workflow_id(context->arena, &context->principal, given);
-    bool there = false;
-    enum error error = OK;
+    struct db_rows *rows;
+    enum error error = run_for_path(context, STATEMENT_WORKFLOW_FIND, &rows);
 
-    if (id.data != given.data && principal_may(&context->principal, SCOPE_OPERATOR) &&
-        text_is_workflow_id(given))
-        error = is_there(context, given, &there);
-    *ret_id = there ? given : text_is_workflow_id(id) ? id : TEXT_NONE;
+    if (error == OK)
+        *ret_id = db_text(rows, 0, 0);
     return error;
 }
 
@@ -135,22 +129,11 @@ static void put_workflow(struct http_context *context, struct db_rows *rows,
 enum error handle_workflow_get(struct http_context *context)
 {
     struct document *answer = document_object(context->arena);
-    struct text id = TEXT_NONE;
     struct db_rows *rows;
-    struct db_call call;
-    enum error error = handler_workflow_id(context, &id);
+    enum error error = run_for_path(context, STATEMENT_WORKFLOW_GET, &rows);
 
     if (error != OK)
         return error;
-    if (id.data == NULL)
-        return not_found(context, context->params[0]);
-    db_call_init(&call, context->arena, STATEMENT_WORKFLOW_GET);
-    db_add_text(&call, id);
-    error = handler_run(context, &call, &rows);
-    if (error != OK)
-        return error;
-    if (db_rows_count(rows) == 0 || !may_see(context, db_text(rows, 0, GET_PRINCIPAL)))
-        return not_found(context, context->params[0]);
     put_workflow(context, rows, answer);
     error = db_rows_error(rows, &context->failure);
     if (error == OK)
@@ -166,32 +149,20 @@ static enum error run_for_workflow(struct http_context *context, enum statement 
                                    struct text *ret_id, int64_t *ret_limit,
                                    struct db_rows **ret_rows)
 {
-    struct text id = TEXT_NONE;
-    struct db_rows *owner;
     struct db_call call;
     enum error error = request_query_int(context->request, "limit", 1, PARTS_LIMIT_MAX,
                                          PARTS_LIMIT_DEFAULT, &context->failure, ret_limit);
 
     if (error == OK)
-        error = handler_workflow_id(context, &id);
+        error = handler_workflow_id(context, ret_id);
     if (error != OK)
         return error;
-    if (id.data == NULL)
-        return not_found(context, context->params[0]);
-    db_call_init(&call, context->arena, STATEMENT_WORKFLOW_OWNER);
-    db_add_text(&call, id);
-    error = handler_run(context, &call, &owner);
-    if (error != OK)
-        return error;
-    if (db_rows_count(owner) == 0 || !may_see(context, db_text(owner, 0, 0)))
-        return not_found(context, context->params[0]);
     db_call_init(&call, context->arena, statement);
-    db_add_text(&call, id);
+    db_add_text(&call, *ret_id);
     error = handler_add_cursor(context, &call);
     if (error != OK)
         return error;
     db_add_int(&call, *ret_limit + 1);
-    *ret_id = id;
     return handler_run(context, &call, ret_rows);
 }
 

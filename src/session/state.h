@@ -217,6 +217,7 @@ enum wait_for { WAIT_NOT, WAIT_DELIVERED, WAIT_REPLY };
 struct wait {
     struct wait *next;
     struct request *request;
+    struct text meant[WORKFLOW_IDS_MEANT]; /* by the client, until the receipt says which */
     struct message_receipt receipt;    /* the latest known; texts in the request's arena, but: */
     char last_attempt[CLOCK_ISO_SIZE]; /* looked up again and again: here it takes no more room */
     enum wait_for until;

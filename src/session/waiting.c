@@ -50,6 +50,7 @@ static void keep_receipt(const struct session *session, struct wait *wait,
     receipt_bound(session, kept);
     kept->duplicate = duplicate;
     kept->now_ms = accepted;
+    kept->principal = TEXT_NONE;
     kept->message_id = message_id;
     kept->workflow_id =
         workflow_id.data != NULL ? workflow_id : arena_text(arena, receipt->workflow_id);
@@ -119,14 +120,20 @@ static void finish_wait(struct session *session, struct wait **at, bool late)
 static bool look_call(struct session *session, struct operation *operation,
                       struct db_call *ret_call)
 {
-    struct text *ids = arena_array(operation->arena, session->wait_count + 1, sizeof(*ids));
-    int64_t *seqs = arena_array(operation->arena, session->wait_count + 1, sizeof(*seqs));
+    size_t capacity = (size_t)session->wait_count * WORKFLOW_IDS_MEANT + 1;
+    struct text *ids = arena_array(operation->arena, capacity, sizeof(*ids));
+    int64_t *seqs = arena_array(operation->arena, capacity, sizeof(*seqs));
     size_t count = 0;
 
     for (struct wait *wait = session->waits; wait != NULL; wait = wait->next) {
-        ids[count] = wait->receipt.workflow_id;
-        seqs[count++] = wait->receipt.inbox_seq;
         wait->asked = true;
+        if (wait->known) {
+            ids[count] = wait->receipt.workflow_id;
+            seqs[count++] = wait->receipt.inbox_seq;
+            continue;
+        }
+        for (size_t i = 0; i < WORKFLOW_IDS_MEANT; i++)
+            ids[count++] = wait->meant[i];
     }
     if (count == 0)
         return false;
@@ -140,6 +147,26 @@ static const struct message_receipt *find_receipt(const struct message_receipt *
     for (size_t i = 0; i < count; i++) {
         if (text_equal(receipts[i].workflow_id, workflow_id))
             return &receipts[i];
+    }
+    return NULL;
+}
+
+/* What it waits for; before that is known, the first that is meant and that the principal may see.
+ */
+static const struct message_receipt *receipt_of(const struct session *session,
+                                                const struct wait *wait,
+                                                const struct message_receipt *receipts,
+                                                size_t count)
+{
+    bool sees_all = principal_may(&session->principal, SCOPE_OPERATOR);
+
+    if (wait->known)
+        return find_receipt(receipts, count, wait->receipt.workflow_id);
+    for (size_t i = 0; i < WORKFLOW_IDS_MEANT; i++) {
+        const struct message_receipt *receipt = find_receipt(receipts, count, wait->meant[i]);
+
+        if (receipt != NULL && (sees_all || text_is(receipt->principal, session->principal.id)))
+            return receipt;
     }
     return NULL;
 }
@@ -161,7 +188,7 @@ static void look_answer(struct session *session, struct operation *operation, en
         const struct message_receipt *receipt = NULL;
 
         if (wait->asked && error == OK && rows != NULL) {
-            receipt = find_receipt(receipts, count, wait->receipt.workflow_id);
+            receipt = receipt_of(session, wait, receipts, count);
             if (receipt != NULL)
                 keep_receipt(session, wait, receipt);
         } else if (wait->asked) {
@@ -251,23 +278,9 @@ static void agent_wait_finish(struct session *session, struct request *request,
     request_end(session, request);
 }
 
-/* One's own runs, by the key or the workflow's id. A fresh id is unguessable and known only to who
- * was told it; anything else of others does not exist, except for an operator. */
-static bool is_visible(const struct session *session, struct text workflow_id)
-{
-    size_t len = strlen(session->principal.id);
-    bool own = text_starts(workflow_id, session->principal.id) && workflow_id.len > len &&
-               workflow_id.data[len] == ':';
-    bool has_colon = workflow_id.len > 0 && memchr(workflow_id.data, ':', workflow_id.len) != NULL;
-
-    return own || !has_colon || principal_may(&session->principal, SCOPE_OPERATOR);
-}
-
 void method_agent_wait(struct session *session, struct request *request)
 {
     struct text run = document_get_string(request->params, "runId");
-    struct message_receipt receipt = {0};
-    struct failure failure = {0};
     struct wait *wait;
     int64_t timeout;
 
@@ -277,21 +290,13 @@ void method_agent_wait(struct session *session, struct request *request)
     }
     if (!request_int(session, request, "timeoutMs", 0, WAIT_MAX_MS, WAIT_DEFAULT_MS, &timeout))
         return;
-    receipt.workflow_id = message_workflow_id(request->arena, &session->principal, run);
-    if (!is_visible(session, receipt.workflow_id)) {
-        enum error error = failure_set(&failure, ERR_NOT_FOUND, "there is no such run of yours");
-
-        frame_error(session, request, error, &failure);
-        request_end(session, request);
-        return;
-    }
     if (!waits_room(session)) {
         frame_error(session, request, ERR_OVERLOADED, NULL);
         request_end(session, request);
         return;
     }
     wait = wait_new(session, request, NULL, WAIT_REPLY, timeout);
-    wait->receipt.workflow_id = receipt.workflow_id;
+    message_ids_meant(request->arena, &session->principal, BY_RUN_ID, run, wait->meant);
     wait->finish = agent_wait_finish;
     session->look_at = session->now;
 }

@@ -34,26 +34,55 @@ static void answer(struct session *session, struct operation *operation, enum er
 
 static const struct operation_kind manage_kind = {"workflow.manage", call, answer, true};
 
+static bool find_call(struct session *session, struct operation *operation,
+                      struct db_call *ret_call)
+{
+    const struct manage *manage = operation->requests->state;
+
+    db_call_init(ret_call, operation->arena, STATEMENT_WORKFLOW_FIND);
+    message_add_meant(ret_call, operation->arena, &session->principal, BY_WORKFLOW_ID, manage->id);
+    return true;
+}
+
+static void find_answer(struct session *session, struct operation *operation, enum error error,
+                        struct failure *failure, struct db_rows *rows)
+{
+    struct request *request = operation->requests;
+    struct manage *manage = request->state;
+
+    if (error == OK && db_rows_count(rows) == 0)
+        error = failure_set(failure, ERR_NOT_FOUND, "there is no such workflow of yours");
+    if (error != OK) {
+        frame_error(session, request, error, failure);
+        request_end(session, request);
+        return;
+    }
+    manage->id = arena_text(request->arena, db_text(rows, 0, 0));
+    operation_serve(operation_new(session, &manage_kind), request);
+}
+
+static const struct operation_kind find_kind = {"workflow.find", find_call, find_answer, true};
+
 static void serve(struct session *session, struct request *request, const char *verb)
 {
     struct manage *manage = arena_alloc(request->arena, sizeof(*manage));
-    struct text id = document_get_string(request->params, "workflowUuid");
 
     if (!principal_may(&session->principal, SCOPE_OPERATOR))
         manage->principal = session->principal.id;
     manage->by = session->principal.id;
     manage->verb = verb;
+    manage->id = document_get_string(request->params, "workflowUuid");
     manage->new_id = document_get_string(request->params, "newId");
     manage->version = document_get_string(request->params, "version");
     manage->queue = document_get_string(request->params, "queue");
     manage->children = document_bool(document_get(request->params, "children"), false);
     if (!request_int(session, request, "step", 0, INT32_MAX, 0, &manage->step))
         return;
-    if (!text_is_workflow_id(id) || (manage->new_id.data && !text_is_workflow_id(manage->new_id))) {
+    if (!text_is_workflow_id(manage->id) ||
+        (manage->new_id.data && !text_is_workflow_id(manage->new_id))) {
         request_invalid(session, request, "workflowUuid, and newId, must be a workflow id");
         return;
     }
-    manage->id = message_workflow_id(request->arena, &session->principal, id);
     if (manage->new_id.data) {
         manage->new_id =
             message_new_workflow_id(request->arena, &session->principal, manage->new_id);
@@ -65,7 +94,7 @@ static void serve(struct session *session, struct request *request, const char *
         manage->new_id = arena_text(request->arena, text_of(fresh));
     }
     request->state = manage;
-    operation_serve(operation_new(session, &manage_kind), request);
+    operation_serve(operation_new(session, &find_kind), request);
 }
 
 void method_workflow_cancel(struct session *session, struct request *request)

@@ -9,8 +9,9 @@
 #define WORKFLOW_LIST_MAX 200
 
 struct asked {
-    struct text id, status, name, cursor_id;
-    int64_t limit, cursor_at;
+    struct text id, status, name;
+    enum workflow_reference reference;
+    int64_t limit;
 };
 
 static bool sees_all(const struct session *session)
@@ -48,19 +49,15 @@ static bool get_call(struct session *session, struct operation *operation, struc
 {
     const struct asked *asked = operation->requests->state;
 
-    (void)session;
     db_call_init(ret_call, operation->arena, STATEMENT_WORKFLOW_GET);
-    db_add_text(ret_call, asked->id);
+    message_add_meant(ret_call, operation->arena, &session->principal, asked->reference, asked->id);
     return true;
 }
 
-/* Columns 0 to 3: id, status, name, principal. */
 static bool found(struct session *session, struct request *request, enum error error,
                   struct failure *failure, struct db_rows *rows)
 {
-    if (error == OK &&
-        (db_rows_count(rows) == 0 ||
-         (!sees_all(session) && !text_is(db_text(rows, 0, 3), session->principal.id))))
+    if (error == OK && db_rows_count(rows) == 0)
         error = failure_set(failure, ERR_NOT_FOUND, "there is no such workflow of yours");
     if (error != OK)
         fail(session, request, error, failure);
@@ -146,9 +143,12 @@ static void events_allowed(struct session *session, struct operation *operation,
                            struct failure *failure, struct db_rows *rows)
 {
     struct request *request = operation->requests;
+    struct asked *asked = request->state;
 
-    if (found(session, request, error, failure, rows))
-        operation_serve(operation_new(session, &events_kind), request);
+    if (!found(session, request, error, failure, rows))
+        return;
+    asked->id = arena_text(request->arena, db_text(rows, 0, 0));
+    operation_serve(operation_new(session, &events_kind), request);
 }
 
 static const struct operation_kind events_allowed_kind = {"workflow.events.allowed", get_call,
@@ -218,15 +218,15 @@ static const struct operation_kind list_kind = {"workflow.list", list_call, list
 static bool need_id(struct session *session, struct request *request)
 {
     struct asked *asked = arena_alloc(request->arena, sizeof(*asked));
-    struct text id = document_get_string(request->params, "workflowUuid");
 
-    if (id.data == NULL)
-        id = document_get_string(request->params, "runId");
-    if (!text_is_workflow_id(id)) {
+    asked->id = document_get_string(request->params, "workflowUuid");
+    asked->reference = asked->id.data != NULL ? BY_WORKFLOW_ID : BY_RUN_ID;
+    if (asked->id.data == NULL)
+        asked->id = document_get_string(request->params, "runId");
+    if (!text_is_workflow_id(asked->id)) {
         request_invalid(session, request, "workflowUuid is required");
         return false;
     }
-    asked->id = message_workflow_id(request->arena, &session->principal, id);
     request->state = asked;
     return true;
 }

@@ -1,8 +1,8 @@
 -- Feeds the inbox with what a DBOS client sends to a mailbox (DBOSClient.send, send_message). The
 -- gateway's own sends carry more than a notification can say, write the inbox row themselves,
 -- and set openclaw.writer so that this trigger is not even called. What the agent does not take, or has
--- no room for, and what is too large for a session, is refused here as it is anywhere: the client's send fails. In an allow-list these
--- clients are called dbos.
+-- no room for, what is too large for a session, and what nobody could name when it is a dead letter is refused here as it is anywhere:
+-- the client's send fails. In an allow-list these clients are called dbos.
 -- Locks: the inbox's advisory lock and inbox_bound, as inbox_room says.
 create or replace function openclaw.inbox_feed()
 returns trigger
@@ -22,6 +22,10 @@ begin
     return null; -- a workflow of somebody's own whose id begins so, no mailbox
   end if;
 
+  if octet_length(new.message_uuid) not between 1 and 512 or new.message_uuid ~ '[\u0001-\u001f\u007f-\u009f]' then
+    raise exception 'the id of a message has 1 to 512 bytes, none of them a control character'
+      using errcode = 'OC005';
+  end if;
   -- what no session could hand over: 4096 bytes are for the names and times of a delivery
   v_most := coalesce((select value::bigint from openclaw.setting where name = 'max_message_size'), 1048576) - 4096;
   if octet_length(new.message) > v_most then

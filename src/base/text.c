@@ -149,6 +149,24 @@ bool text_is_workflow_id(struct text text)
     return is_key_of_at_most(text, WORKFLOW_ID_MAX);
 }
 
+static bool has_control(struct text text)
+{
+    const unsigned char *bytes = (const unsigned char *)text.data;
+
+    for (size_t i = 0; i < text.len; i++) {
+        bool is_c1 = bytes[i] == 0xc2 && i + 1 < text.len && bytes[i + 1] < 0xa0;
+
+        if (bytes[i] < 0x20 || bytes[i] == 0x7f || is_c1)
+            return true;
+    }
+    return false;
+}
+
+bool text_is_message_id(struct text text)
+{
+    return text.len > 0 && text.len <= MESSAGE_ID_MAX && utf8_valid(text) && !has_control(text);
+}
+
 bool text_is_word_of(struct text word, const char *words)
 {
     while (words != NULL && *words != '\0') {

@@ -39,14 +39,17 @@ enum error text_int64(struct text text, int64_t min, int64_t max, int64_t *ret_v
 bool utf8_valid(struct text text);
 size_t utf8_valid_prefix(struct text text); /* how many bytes from the start are that */
 
-/* Identifiers. All are ASCII, so that no two look alike and none can hide a control character. */
+/* Identifiers. All are ASCII, so that no two look alike and none can hide a control character; but
+ * what DBOS clients choose, which may be any UTF-8 without those. */
 #define AGENT_ID_MAX    64  /* agents and principals: a letter or digit, then [A-Za-z0-9._-] */
 #define MESSAGE_KEY_MAX 200 /* idempotency keys, message ids: printable ASCII except space " \ */
+#define MESSAGE_ID_MAX  512 /* of a message in a mailbox; DBOS clients choose theirs */
 #define WORKFLOW_ID_MAX 320 /* "<principal>:<key>"; DBOS clients' are longer only by refusal */
 
 bool text_is_agent_id(struct text text);
 bool text_is_message_key(struct text text);
 bool text_is_workflow_id(struct text text);
+bool text_is_message_id(struct text text);
 
 #define HTTP_REQUEST_ID_MAX 128 /* a client's X-Request-Id: letters, digits and -._:=+/ */
 bool text_is_request_id(struct text text);

@@ -30,7 +30,7 @@ static enum error need_id(const struct ctl *ctl, struct text *ret_id, struct fai
         return OK;
     return failure_set(failure, ERR_INVALID_ID,
                        "an id has 1 to %d bytes; gatewayctl message dead shows them",
-                       DEAD_LETTER_ID_MAX);
+                       MESSAGE_ID_MAX);
 }
 
 static enum error no_such(struct text id, struct failure *failure)

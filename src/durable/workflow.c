@@ -276,6 +276,12 @@ enum error workflow_step_send(struct workflow *workflow, const char *name,
 
     if (error || replayed)
         return error;
+    if (!text_is_message_id(message->id)) /* nobody could name it when it is a dead letter */
+        return failure_set(
+            workflow_failure(workflow), ERR_INVALID_ID,
+            "a message's id, which is its workflow's or begins so, has 1 to %d bytes, none of "
+            "them a control character",
+            MESSAGE_ID_MAX);
     copy = arena_alloc(workflow->arena, sizeof *copy);
     *copy = *message;
     if (!copy->waiter)

@@ -101,6 +101,7 @@ struct workflow_message {
     int64_t delay_ms;     /* not delivered before */
     int64_t ttl_ms;       /* not delivered after */
 };
+/* An id that text_is_message_id() refuses: INVALID_ID. */
 enum error workflow_step_send(struct workflow *workflow, const char *name,
                               const struct workflow_message *message) MUST_CHECK;
 

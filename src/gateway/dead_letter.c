@@ -6,7 +6,7 @@
 
 bool dead_letter_id_valid(struct text id)
 {
-    return id.len > 0 && id.len <= DEAD_LETTER_ID_MAX && utf8_valid(id);
+    return id.len > 0 && id.len <= MESSAGE_ID_MAX && utf8_valid(id);
 }
 
 /* Parameters all, recipient, sender: what the principal may see. */

@@ -15,9 +15,8 @@
 #include "durable/engine.h"
 #include "gateway/principal.h"
 
-#define DEAD_LETTER_LIST_MAX  200 /* in one answer */
-#define DEAD_LETTER_BATCH_MAX 200 /* ids in one request */
-#define DEAD_LETTER_ID_MAX    512
+#define DEAD_LETTER_LIST_MAX  200                        /* in one answer */
+#define DEAD_LETTER_BATCH_MAX 200                        /* ids in one request */
 #define DEAD_LETTER_SCOPES    (SCOPE_SEND | SCOPE_INBOX) /* by each of them one may see some */
 
 bool dead_letter_id_valid(struct text id);

@@ -41,8 +41,7 @@ static struct asked *need_ids(struct session *session, struct request *request)
     for (size_t i = 0; i < asked->count; i++) {
         asked->ids[i] = document_string(several ? document_at(list, i) : one);
         if (!dead_letter_id_valid(asked->ids[i])) {
-            request_invalid(session, request, "an id is a string of 1 to %d bytes",
-                            DEAD_LETTER_ID_MAX);
+            request_invalid(session, request, "an id is a string of 1 to %d bytes", MESSAGE_ID_MAX);
             return NULL;
         }
     }

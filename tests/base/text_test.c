@@ -163,7 +163,7 @@ static struct text repeated(char *memory, size_t count)
 
 static void identifiers(void **state)
 {
-    char memory[WORKFLOW_ID_MAX + 1];
+    char memory[MESSAGE_ID_MAX + 1];
 
     (void)state;
     assert_true(text_is_agent_id(TEXT_LITERAL("alice")));
@@ -194,6 +194,15 @@ static void identifiers(void **state)
     assert_true(text_is_workflow_id(repeated(memory, WORKFLOW_ID_MAX)));
     assert_false(text_is_workflow_id(repeated(memory, WORKFLOW_ID_MAX + 1)));
     assert_true(text_is_workflow_id(TEXT_LITERAL("alice:key-1")));
+
+    assert_true(text_is_message_id(repeated(memory, MESSAGE_ID_MAX)));
+    assert_false(text_is_message_id(repeated(memory, MESSAGE_ID_MAX + 1)));
+    assert_true(text_is_message_id(TEXT_LITERAL("a \"b\"/\\ \xC3\xA9 \xC2\xA0 \xE2\x82\xAC")));
+    assert_false(text_is_message_id(TEXT_LITERAL("")));
+    assert_false(text_is_message_id(TEXT_LITERAL("a\nb")));
+    assert_false(text_is_message_id(TEXT_LITERAL("a\x7F")));
+    assert_false(text_is_message_id(TEXT_LITERAL("a\xC2\x9B")));
+    assert_false(text_is_message_id(TEXT_LITERAL("a\xC2")));
 }
 
 int main(void)

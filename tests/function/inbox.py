@@ -479,6 +479,20 @@ def test_feed_too_large(db):
     db.run("delete from openclaw.setting where name = 'max_message_size'")
 
 
+def test_feed_id(db):
+    for name, identity in (
+        ("empty", "''"), ("longer than 512 bytes", "repeat('é', 256) || 'x'"), ("a newline", "E'a\\nb'"),
+        ("DEL", "E'a\\x7f'"), ("C1", "U&'a\\009b'"),
+    ):
+        with tap.raises(SqlError, f"an id that no dead letter could be named by is refused: {name}", sqlstate="OC005"):
+            db.run(f"select dbos_system.send_message('agent:bob', '1', message_id => {identity})")
+    for identity in ("repeat('é', 256)", "' a/b?\"c\" \\ %0a\u00a0€'"):
+        db.run(f"select dbos_system.send_message('agent:bob', '1', message_id => {identity})")
+        [d] = db.claim()
+        tap.equal(d["message_id"], db.value(f"select {identity}"), f"any other comes: {identity}")
+        db.ack(d)
+
+
 def test_lease_outlives_ttl(db):
     """Expiry is looked at when a message is claimed: what was handed over in time has its whole lease."""
     db.commit(message("l1"))
@@ -694,6 +708,7 @@ TESTS = (
     test_release_used_up,
     test_not_a_mailbox,
     test_feed_too_large,
+    test_feed_id,
     test_lease_outlives_ttl,
     test_reply_to_cancelled,
     test_retry_unhanded_holds_line,

@@ -4,6 +4,7 @@
 
 import sys
 import time
+import urllib.parse
 
 from stage import Refused, Stage, eventually
 from tap import Tap
@@ -262,6 +263,50 @@ def foreign(stage):
     tap.equal(len(stage.ack("carol", delivery)["acked"]), 1, "acknowledged")
 
 
+def awkward(stage):
+    """Whatever id a DBOS client gives a message: it is refused, or its dead letter is redriven by it everywhere."""
+    for identity in ("é" * 256, " a/b?c=\"d\" \\ %0a#€", "..."):
+        stage.sql(
+            "select dbos_system.send_message('agent:carol', '1', message_id => $$" + identity + "$$)"
+        )
+        def refuse():
+            [delivery] = stage.pull("carol", wait=5)
+            assert delivery["messageId"] == identity, delivery
+            stage.nack("carol", delivery, requeue=False, reason="no")
+
+        refuse()
+        shown = identity[:20]
+        path = urllib.parse.quote(identity, safe="")
+        tap.equal(stage.get(f"/dead-letters/{path}", "carol").json()["id"], identity, f"{shown}: shown over HTTP")
+        tap.equal(stage.redrive(path, "carol").json().get("redriven"), True, f"{shown}: redriven over HTTP")
+        refuse()
+        with stage.connect("carol") as carol:
+            answer = carol.call("inbox.redrive", {"ids": [identity]})
+            tap.equal([one["redriven"] for one in answer["redriven"]], [True], f"{shown}: redriven over WebSocket")
+        refuse()
+        tap.equal(stage.ctl("dead", "redrive", "--", identity).code, 0, f"{shown}: redriven by gatewayctl")
+        refuse()
+        tap.equal(stage.delete(f"/dead-letters/{path}", "carol").status, 204, f"{shown}: purged over HTTP")
+
+    for name, identity in (("a control character", "E'\\nx'"), ("513 bytes", "repeat('é', 256) || 'x'")):
+        stage.sql(
+            "select dbos_system.enqueue_workflow(workflow_name => 'routeAgentMessage', queue_name => 'openclaw',"
+            f" workflow_id => {identity},"
+            ' positional_args => array[\'{"from":"alice","to":"carol","content":1}\'::json])'
+        )
+        status = f"select status from dbos_system.workflow_status where workflow_uuid = {identity}"
+        eventually(lambda: stage.value(status) not in ("ENQUEUED", "PENDING"))
+        error = stage.value(
+            f"select coalesce(o.error, '') from dbos_system.workflow_output o where workflow_uuid = {identity}"
+        )
+        tap.ok(
+            stage.value(status) == "ERROR" and '"INVALID_ID"' in error,
+            f"a message whose workflow's id has {name} ends, and says why", error,
+        )
+    tap.equal(stage.value("select count(*) from openclaw.inbox where agent_id = 'carol' and state = 'ready'"), "0",
+              "and comes to no inbox")
+
+
 with Stage() as stage:
     list_and_show(stage)
     redrive(stage)
@@ -270,4 +315,5 @@ with Stage() as stage:
     full(stage)
     purge(stage)
     foreign(stage)
+    awkward(stage)
 sys.exit(tap.done())

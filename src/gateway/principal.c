@@ -218,7 +218,11 @@ struct text bearer_token(struct text authorization)
         return TEXT_NONE;
     token.data = authorization.data + sizeof scheme - 1;
     token.len = authorization.len - (sizeof scheme - 1);
-    return token.len <= TOKEN_TEXT_MAX ? token : TEXT_NONE;
+    while (token.len > 0 && *token.data == ' ') {
+        token.data++;
+        token.len--;
+    }
+    return token.len > 0 && token.len <= TOKEN_TEXT_MAX ? token : TEXT_NONE;
 }
 
 bool origin_allowed(const char *allowed_origins, struct text origin)

@@ -74,7 +74,8 @@ const char *scopes_phrase(struct arena *arena, unsigned any_of); /* "send or inb
 /* Scopes separated by spaces or commas. False: there is an unknown one, or none at all. */
 bool scopes_parse(struct text list, unsigned *ret_scopes);
 
-/* "Bearer TOKEN" (RFC 6750); absent where it is not that, or too long. */
+/* "Bearer TOKEN" (RFC 6750), with one space or more (RFC 9110, 11.4); absent where it is not that,
+ * or too long. */
 struct text bearer_token(struct text authorization);
 /* Is a browser of this Origin allowed (ALLOWED_ORIGINS, compared whole)? Absent: not a browser,
  * yes. */

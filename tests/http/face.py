@@ -151,6 +151,11 @@ def credentials(gateway, http, alice):
         answer = http.get("/workflows", headers=headers)
         problem(answer, 401, "UNAUTHORIZED", f"credentials: {name}")
         tap.ok(answer.headers.get("www-authenticate", "").startswith("Bearer"), f"{name}: asks for Bearer")
+    for spaces in (2, 20):
+        answer = http.get("/workflows", headers={"Authorization": "bearer" + " " * spaces + alice})
+        tap.equal(answer.status, 200, f"{spaces} spaces before the token")
+    answer = http.get("/workflows", headers={"Authorization": "Bearer" + " " * 500})
+    problem(answer, 401, "UNAUTHORIZED", "and nothing behind them")
     tap.ok(len(http.events("auth.failed")) >= 6, "each refusal is a line")
     tap.ok(
         all(e["remote"] == "127.0.0.1" for e in http.events("auth.failed")), "with the remote address"

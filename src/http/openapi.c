@@ -67,13 +67,17 @@ static struct document *member(struct arena *arena, struct document *object, con
 static void put_problems(struct arena *arena, struct document *responses,
                          const struct http_route *route)
 {
-    static const char *const with_body[] = {"411", "413", "415", NULL};
+    static const char *const with_body[] = {"413", "415", NULL};
+    /* a web server asks for it at each POST, whether we want a body or not */
+    static const char *const with_length[] = {"411", NULL};
     static const char *const with_access[] = {"401", "429", NULL};
     static const char *const always[] = {"400", "503", NULL};
     static const char *const with_scope[] = {"403", NULL};
+    bool needs_length = route->body != BODY_NONE || route_method(route) == HTTP_POST;
     const char *const *const lists[] = {always, route->access != ACCESS_PUBLIC ? with_access : NULL,
                                         route->scopes != 0 ? with_scope : NULL,
-                                        route->body == BODY_NONE ? NULL : with_body};
+                                        route->body == BODY_NONE ? NULL : with_body,
+                                        needs_length ? with_length : NULL};
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         for (const char *const *status = lists[i]; status != NULL && *status != NULL; status++)

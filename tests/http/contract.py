@@ -176,6 +176,7 @@ class Contract:
         tap.equal(sorted(p["name"] for p in parameters if p["in"] == "path"), named, f"{name}: those of its path")
         takes = "bodyLimit" in operation.get("x-route", {})
         tap.equal("requestBody" in operation, takes, f"{name}: a body")
+        tap.equal("411" in operation["responses"], takes or method == "post", f"{name}: a length that it needs")
         members = operation.get("x-route", {}).get("members")
         if members is not None:
             schema = self.resolve(operation["requestBody"]["content"]["application/json"]["schema"])

@@ -28,7 +28,7 @@ def claims(agents, epochs=None):
         limit=[10] * count,
         lease_ms=[30_000] * count,
         token=[f"t-{agent}" for agent in agents],
-        known=[None] * count,
+        known=[0] * count,
     )
 
 

@@ -209,6 +209,9 @@ enum error ctl_print_line(const struct ctl *ctl, struct document *object,
 /* A flag that is a time: its milliseconds, or `otherwise` where it is not given. */
 enum error ctl_duration(const struct ctl *ctl, enum flag flag, int64_t otherwise, int64_t *ret_ms,
                         struct failure *failure) MUST_CHECK;
+/* The pause between two looks at the database, which --interval may not make none. */
+enum error ctl_interval(const struct ctl *ctl, int64_t otherwise, int64_t *ret_ms,
+                        struct failure *failure) MUST_CHECK;
 /* The moment that lies so long back, in ms since 1970, or DB_INT_NULL. */
 enum error ctl_ago(const struct ctl *ctl, enum flag flag, int64_t *ret_at,
                    struct failure *failure) MUST_CHECK;

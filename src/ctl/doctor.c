@@ -15,7 +15,6 @@
 #include "gateway/schema.h"
 
 #define SERVER_MIN      140000 /* server_version_num */
-#define DBOS_VERSION    123
 #define POOLER_TRIES    10
 #define CLOCK_WARN_MS   2000
 #define SOCKET_PATH_MAX 107

@@ -11,10 +11,9 @@
 #include "ctl/ctl.h"
 #include "durable/bells.h"
 
-#define USAGE_MAX    65536
-#define WATCH_MS     2000
-#define WATCH_MIN_MS 20
-#define WATCH_RETRY  1000 /* ms, while the database is away */
+#define USAGE_MAX   65536
+#define WATCH_MS    2000
+#define WATCH_RETRY 1000 /* ms, while the database is away */
 
 static int finish(const struct ctl *ctl, const struct failure *failure)
 {
@@ -42,11 +41,8 @@ static enum error watch(struct ctl *ctl, const struct verb *verb, struct failure
 {
     bool terminal = isatty(STDOUT_FILENO) && !ctl->json;
     int64_t pause_ms;
-    enum error error = ctl_duration(ctl, FLAG_INTERVAL, WATCH_MS, &pause_ms, failure);
+    enum error error = ctl_interval(ctl, WATCH_MS, &pause_ms, failure);
 
-    if (error == OK && pause_ms < WATCH_MIN_MS)
-        error =
-            failure_set(failure, ERR_INVALID_REQUEST, "--interval is %dms or more", WATCH_MIN_MS);
     if (error != OK)
         return error;
     for (;;) {

@@ -410,7 +410,7 @@ enum error ctl_message_tail(struct ctl *ctl, struct failure *failure)
     enum error error;
 
     db_call_init(&call, ctl->arena, STATEMENT_MESSAGE_LAST);
-    if ((error = ctl_duration(ctl, FLAG_INTERVAL, TAIL_MS, &pause_ms, failure)) != OK ||
+    if ((error = ctl_interval(ctl, TAIL_MS, &pause_ms, failure)) != OK ||
         (ctl_flag(ctl, FLAG_INBOX) &&
          (error = ctl_agent_must_exist(ctl, ctl_flag(ctl, FLAG_INBOX), failure)) != OK) ||
         (error = ctl_names_must_be_known(ctl, failure)) != OK ||

@@ -15,8 +15,7 @@
 
 #define RUNNER_PREFIX     "0000_" /* makes openclaw.migrate() */
 #define DBOS_PREFIX       "0001_" /* makes the DBOS schema */
-#define DBOS_VERSION      123
-#define DBOS_VERSION_BASE 100 /* from here on all SDKs number their migrations alike */
+#define DBOS_VERSION_BASE 100     /* from here on all SDKs number their migrations alike */
 #define APP_ROLE          "openclaw_gateway"
 #define SCRIPTS_MAX       256
 #define TIMEOUT_MS        600000

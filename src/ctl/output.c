@@ -5,6 +5,8 @@
 #include "base/clock.h"
 #include "ctl/ctl.h"
 
+#define INTERVAL_MIN_MS 20
+
 struct document *ctl_time(const struct ctl *ctl, struct db_rows *rows, size_t row, unsigned column)
 {
     char iso[CLOCK_ISO_SIZE];
@@ -138,6 +140,17 @@ enum error ctl_duration(const struct ctl *ctl, enum flag flag, int64_t otherwise
 {
     *ret_ms = otherwise;
     return ctl_flag(ctl, flag) ? duration_parse(ctl_flag(ctl, flag), ret_ms, failure) : OK;
+}
+
+enum error ctl_interval(const struct ctl *ctl, int64_t otherwise, int64_t *ret_ms,
+                        struct failure *failure)
+{
+    enum error error = ctl_duration(ctl, FLAG_INTERVAL, otherwise, ret_ms, failure);
+
+    if (error == OK && *ret_ms < INTERVAL_MIN_MS)
+        error = failure_set(failure, ERR_INVALID_REQUEST, "--interval is %dms or more",
+                            INTERVAL_MIN_MS);
+    return error;
 }
 
 enum error ctl_ago(const struct ctl *ctl, enum flag flag, int64_t *ret_at, struct failure *failure)

@@ -54,7 +54,13 @@ void schema_probe_call(struct db_call *call, struct arena *arena)
 enum error schema_probe_result(struct db_rows *rows, struct failure *failure)
 {
     enum error error = schema_check_result(rows, failure);
+    int64_t dbos_version = error == OK ? db_int_or(rows, 0, 2, 0) : 0;
 
+    if (error == OK && dbos_version < DBOS_VERSION)
+        return failure_set(failure, ERR_SCHEMA,
+                           "the DBOS schema is of version %lld, this program needs %d; run "
+                           "gatewayctl migrate",
+                           (long long)dbos_version, DBOS_VERSION);
     if (error == OK && db_bool(rows, 0, 1))
         return failure_set(failure, ERR_READ_ONLY,
                            "the database is a standby, or default_transaction_read_only is on");

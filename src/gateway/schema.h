@@ -19,7 +19,11 @@ const char *schema_digest(void) __attribute__((returns_nonnull));
 void schema_check_call(struct db_call *call, struct arena *arena);
 enum error schema_check_result(struct db_rows *rows, struct failure *failure) MUST_CHECK;
 
-/* The same, and whether the database takes writes. Errors: SCHEMA, READ_ONLY. */
+/* The version of DBOS' own schema, which is the least that this program needs. */
+#define DBOS_VERSION 123
+
+/* The same, and DBOS' own schema, and whether the database takes writes. Errors: SCHEMA, READ_ONLY.
+ */
 void schema_probe_call(struct db_call *call, struct arena *arena);
 enum error schema_probe_result(struct db_rows *rows, struct failure *failure) MUST_CHECK;
 

@@ -98,6 +98,7 @@ def refused(stage):
         (["token", "add", "bob", "--expires", "0"], "more than nothing"),
         (["agent", "add", "nobodyyet", "--expires", "0"], "more than nothing"),
         (["health", "--watch", "--interval", "0"], "20ms or more"),
+        (["message", "tail", "--interval", "0"], "20ms or more"),
     ):
         said = stage.ctl(*arguments)
         tap.ok(said.code == 64 and word in said.err, f"refused: {' '.join(arguments)}", said)

@@ -61,7 +61,7 @@ static const struct verb verbs[] = {
      0,
      0,
      WATCHED,
-     "agents, their scopes and whether they are connected",
+     "agents, their scopes and whether a WebSocket of theirs has subscribed",
      ctl_agent_list},
     {{"agent", "show"}, " NAME", 1, 1, WATCHED, "one, and how full its inbox is", ctl_agent_show},
     {{"agent", "set"},

@@ -105,16 +105,22 @@ static enum error claim(struct http_context *context, struct pull *pull, int64_t
     return pull->count > 0 ? OK : error;
 }
 
-/* What was just pulled is noted as handed over after its answer was written, and until then nothing
- * later of the same senders is given out: who pulls again at once would find nothing. */
+/* It found nothing, but what is waiting may be waiting for another pull only: what that got is
+ * noted as handed over after its answer was written, and until then nothing later of the same
+ * senders is given out. */
+static bool is_behind_others(const struct pull *pull)
+{
+    return pull->count == 0 && pull->next_due_ms >= 0 && pull->next_due_ms <= HANDED_DUE_MS;
+}
+
+/* Who pulls twice in a row would find nothing the second time. */
 static enum error claim_behind_others(struct http_context *context, struct pull *pull, int64_t max,
                                       int64_t lease_ms)
 {
     int64_t until = clock_ms() + HANDED_MS;
     enum error error = OK;
 
-    while (error == OK && pull->count == 0 && pull->next_due_ms >= 0 &&
-           pull->next_due_ms <= HANDED_DUE_MS && clock_ms() < until) {
+    while (error == OK && is_behind_others(pull) && clock_ms() < until) {
         clock_sleep_ms(clock_jitter_ms(HANDED_DUE_MS / 2));
         error = claim(context, pull, max, lease_ms);
     }
@@ -128,15 +134,13 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
     int64_t deadline = clock_ms() + wait_s * 1000;
     uint64_t mark = waiting_room_mark(room), ignored;
     enum error error = claim(context, pull, max, lease_ms);
-    bool behind = pull->next_due_ms >= 0 && pull->next_due_ms <= HANDED_DUE_MS;
 
-    if (error != OK || pull->count > 0 || (wait_s == 0 && !behind))
+    if (error != OK || pull->count > 0 || (wait_s == 0 && !is_behind_others(pull)))
         return error;
     error = waiting_room_enter(room, &context->principal, &context->failure, &ignored);
     if (error != OK)
         return wait_s == 0 ? OK : error;
-    if (behind)
-        error = claim_behind_others(context, pull, max, lease_ms);
+    error = claim_behind_others(context, pull, max, lease_ms);
     while (wait_s > 0 && error == OK && pull->count == 0 &&
            waiting_room_inbox(room, context->request, context->params[0], mark, deadline)) {
         mark = waiting_room_mark(room);

@@ -62,10 +62,40 @@ enum error idempotency_key_refuse(struct http_context *context, const char *inst
                        "this address takes no Idempotency-Key: %s", instead);
 }
 
+/* A cursor is the same whether or not its client encodes it once more: it has no percent sign, for
+ * which a tilde stands. */
+static struct text cursor_encode(struct arena *arena, struct text id)
+{
+    struct text encoded = percent_encode(arena, id);
+    char *bytes = arena_alloc(arena, 3 * encoded.len + 1);
+    size_t len = 0;
+
+    for (size_t i = 0; i < encoded.len; i++) {
+        bytes[len++] = encoded.data[i] == '%' ? '~' : encoded.data[i];
+        if (encoded.data[i] != '~')
+            continue;
+        bytes[len++] = '7';
+        bytes[len++] = 'E';
+    }
+    return (struct text){bytes, len};
+}
+
+static enum error cursor_decode(struct http_context *context, struct text encoded,
+                                struct text *ret_id)
+{
+    char *bytes = arena_alloc(context->arena, encoded.len + 1);
+
+    for (size_t i = 0; i < encoded.len; i++)
+        bytes[i] = encoded.data[i] == '~' ? '%' : encoded.data[i];
+    return percent_decode(context->arena, (struct text){bytes, encoded.len}, false,
+                          &context->failure, ret_id);
+}
+
 enum error handler_add_cursor(struct http_context *context, struct db_call *call)
 {
     struct text cursor = request_query(context->request, "cursor");
     const char *dot = cursor.len > 0 ? memchr(cursor.data, '.', cursor.len) : NULL;
+    struct text id;
     int64_t number;
 
     if (cursor.data == NULL) {
@@ -73,21 +103,25 @@ enum error handler_add_cursor(struct http_context *context, struct db_call *call
         db_add_null(call);
         return OK;
     }
-    if (dot == NULL || text_int64((struct text){cursor.data, (size_t)(dot - cursor.data)}, 0,
-                                  INT64_MAX, &number) != OK)
+    if (dot == NULL ||
+        text_int64((struct text){cursor.data, (size_t)(dot - cursor.data)}, 0, INT64_MAX,
+                   &number) != OK ||
+        cursor_decode(context, (struct text){dot + 1, cursor.len - (size_t)(dot + 1 - cursor.data)},
+                      &id) != OK)
         return failure_set(&context->failure, ERR_INVALID_REQUEST,
                            "cursor is not one that a list has given");
     db_add_int(call, number);
-    db_add_text(call, (struct text){dot + 1, cursor.len - (size_t)(dot + 1 - cursor.data)});
+    db_add_text(call, id);
     return OK;
 }
 
 struct document *handler_cursor(struct http_context *context, int64_t number, struct text id)
 {
-    const char *cursor =
-        arena_printf(context->arena, "%lld.%.*s", (long long)number, (int)id.len, id.data);
+    struct text encoded = cursor_encode(context->arena, id);
 
-    return document_from_text(context->arena, percent_encode(context->arena, text_of(cursor)));
+    return document_from_text(context->arena,
+                              text_of(arena_printf(context->arena, "%lld.%.*s", (long long)number,
+                                                   (int)encoded.len, encoded.data)));
 }
 
 struct document *handler_number(struct http_context *context, int64_t number)

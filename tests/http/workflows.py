@@ -196,6 +196,20 @@ def listing(gateway, http, alice, root):
         if cursor is None or pages > 10:
             break
     tap.equal((pages, len(seen), len(set(seen))), (4, 25, 25), "pages cover the list, once each")
+    # ids of one time, so that the cursor's own decides; a client may encode what it was given, or not
+    gateway.execute(
+        "insert into dbos_system.workflow_status (workflow_uuid, status, name, authenticated_user, created_at)"
+        " select 'odd:' || c || i, 'SUCCESS', 'odd', 'root', 1000000"
+        " from unnest(array['/', '~', '%', ' +', 'é', '~2F', '%2F', '=&']) c, generate_series(1, 3) i;"
+    )
+    for encode in (str, lambda given: urllib.parse.quote(given, safe="")):
+        seen, cursor = [], ""
+        while cursor is not None and len(seen) < 50:
+            query = "/workflows?name=odd&limit=1" + (f"&cursor={encode(cursor)}" if cursor else "")
+            body = http.get(query, token=root).json()
+            seen += [w["workflowUuid"] for w in body["workflows"]]
+            cursor = body["nextCursor"]
+        tap.equal((len(seen), len(set(seen))), (24, 24), "of any ids, and whether or not the cursor is encoded")
     body = http.get("/workflows?name=listed&status=ERROR&limit=500", token=root).json()
     tap.equal(len(body["workflows"]), 13, "by status")
     answer = http.get("/workflows?name=listed&status=SUCCESS,nope", token=root)

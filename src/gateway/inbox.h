@@ -40,7 +40,8 @@ enum error inbox_subscribe_result(const struct engine *engine, struct db_rows *r
                                   struct failure *failure,
                                   struct inbox_subscription *ret_subscription) MUST_CHECK;
 void inbox_unsubscribe_call(struct db_call *call, struct arena *arena, const struct engine *engine,
-                            struct text agent, int64_t number); /* its result needs no reading */
+                            struct text agent,
+                            int64_t number); /* the row: was there a subscription */
 
 /* After a claim whose answer was lost: what this executor holds of the inbox but for `known` is
  * ready again. The row has the new epoch; ERR_FENCED: a newer subscriber has the inbox. */

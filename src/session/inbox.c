@@ -152,7 +152,6 @@ void method_inbox_subscribe(struct session *session, struct request *request)
  * ---------------------------------------------------------------------------------- */
 
 struct unsubscribing {
-    struct text agent;
     bool had; /* this session knew of a subscription, which a repeated call would not find */
 };
 
@@ -183,7 +182,7 @@ static void unsubscribe_answer(struct session *session, struct operation *operat
         frame_error(session, request, error, failure);
     } else {
         payload = document_object(request->arena);
-        document_put_text(payload, "inbox", unsubscribing->agent);
+        document_put_text(payload, "inbox", operation->about);
         document_put_bool(payload, "unsubscribed", unsubscribing->had || db_bool(rows, 0, 0));
         frame_result(session, request, payload);
     }
@@ -193,35 +192,38 @@ static void unsubscribe_answer(struct session *session, struct operation *operat
 static const struct operation_kind unsubscribe_kind = {"inbox.unsubscribe", unsubscribe_call,
                                                        unsubscribe_answer, true};
 
+static struct operation *unsubscribe_new(struct session *session, struct text agent)
+{
+    struct operation *operation = operation_new(session, &unsubscribe_kind);
+
+    operation->about = arena_text(operation->arena, agent);
+    return operation;
+}
+
 /* Until it is done: what the database takes for subscribed keeps others from what comes. */
 void subscription_leave(struct session *session, struct text agent)
 {
-    struct operation *operation;
-
     if (session->state != SESSION_OPEN || session->left)
         return; /* its end gives everything back */
     pulls_unwatched(session, agent);
-    operation = operation_new(session, &unsubscribe_kind);
-    operation->about = arena_text(operation->arena, agent);
+    (void)unsubscribe_new(session, agent);
 }
 
 void method_inbox_unsubscribe(struct session *session, struct request *request)
 {
     struct unsubscribing *unsubscribing = arena_alloc(request->arena, sizeof(*unsubscribing));
     struct subscription *subscription;
-    struct operation *operation;
+    struct text agent;
 
     request->state = unsubscribing;
-    if (!request_inbox(session, request, &unsubscribing->agent))
+    if (!request_inbox(session, request, &agent))
         return;
     deliveries_note(session);
-    subscription = subscription_find(session, unsubscribing->agent);
+    subscription = subscription_find(session, agent);
     unsubscribing->had = subscription != NULL;
     if (subscription != NULL)
         subscription_remove(session, subscription);
-    operation = operation_new(session, &unsubscribe_kind);
-    operation->about = arena_text(operation->arena, unsubscribing->agent);
-    operation_serve(operation, request);
+    operation_serve(unsubscribe_new(session, agent), request);
 }
 
 /* ---- the delivery ids of a request

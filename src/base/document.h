@@ -88,6 +88,21 @@ enum document_frame { FRAME_MORE, FRAME_VALUE, FRAME_BAD };
 enum document_frame document_framer_scan(struct document_framer *framer, struct text pending,
                                          unsigned depth_max, size_t *ret_len);
 
+/* Takes the text of an array apart without judging its elements: each is to be parsed for itself,
+ * within limits of its own. While not document_elements_end(), document_elements_next() gives the
+ * text of one more. Errors: INVALID_REQUEST where it is no array; INVALID_JSON where it has no end,
+ * or something behind it. */
+struct document_elements {
+    struct text array;
+    size_t at;    /* where the next element begins; array.len: there is none */
+    size_t count; /* given so far */
+};
+enum error document_elements_begin(struct text array, struct failure *failure,
+                                   struct document_elements *ret_elements) MUST_CHECK;
+bool document_elements_end(const struct document_elements *elements);
+enum error document_elements_next(struct document_elements *elements, struct failure *failure,
+                                  struct text *ret_element) MUST_CHECK;
+
 enum document_kind document_kind(const struct document *document);
 struct document *document_get(const struct document *object, const char *key); /* NULL if absent */
 struct document *document_at(const struct document *array, size_t index);

@@ -5,8 +5,6 @@
 
 #include "gateway/member.h"
 
-#define LIST_VALUES_MAX (MESSAGE_LIST_MAX * 100)
-
 static bool given(const struct document *object, const char *key)
 {
     return document_kind(document_get(object, key)) == DOCUMENT_INT;
@@ -77,11 +75,19 @@ static enum error add_item(struct message_list *list, enum error parsed,
     return OK;
 }
 
-static enum error add_lines(struct arena *arena, const struct options *options, struct text body,
-                            struct failure *failure, struct message_list *list)
+/* The limits of a message that comes alone. */
+static enum error parse_item(struct arena *arena, const struct options *options, struct text text,
+                             struct failure *failure, struct document **ret_item)
 {
     struct document_limits limits = {(size_t)options->max_message_size, DOCUMENT_DEPTH_MAX,
                                      DOCUMENT_VALUES_MAX};
+
+    return document_parse(arena, text, &limits, failure, ret_item);
+}
+
+static enum error add_lines(struct arena *arena, const struct options *options, struct text body,
+                            struct failure *failure, struct message_list *list)
+{
     struct text rest = body;
     enum error error = OK;
 
@@ -96,26 +102,36 @@ static enum error add_lines(struct arena *arena, const struct options *options, 
             line.len--;
         if (line.len == 0)
             continue;
-        error = document_parse(arena, line, &limits, failure, &item);
+        error = parse_item(arena, options, line, failure, &item);
         error = add_item(list, error, item, failure);
     }
     return error;
 }
 
-static enum error add_elements(struct arena *arena, struct text body, struct failure *failure,
-                               struct message_list *list)
+/* What is no JSON makes the whole no array; any other fault is its item's alone. */
+static enum error add_elements(struct arena *arena, const struct options *options, struct text body,
+                               struct failure *failure, struct message_list *list)
 {
-    struct document_limits limits = {MESSAGE_LIST_BYTES_MAX, DOCUMENT_DEPTH_MAX, LIST_VALUES_MAX};
-    struct document *array;
-    enum error error = document_parse(arena, body, &limits, failure, &array);
+    struct document_elements elements;
+    enum error error = document_elements_begin(body, failure, &elements);
 
-    if (error != OK)
-        return error;
-    if (document_kind(array) != DOCUMENT_ARRAY)
-        return failure_set(failure, ERR_INVALID_REQUEST,
-                           "the body must be an array of messages, or NDJSON");
-    for (size_t i = 0; error == OK && i < document_count(array); i++)
-        error = add_item(list, OK, document_at(array, i), failure);
+    if (error == ERR_INVALID_REQUEST)
+        return failure_set(failure, error, "the body must be an array of messages, or NDJSON");
+    while (error == OK && !document_elements_end(&elements)) {
+        struct failure item_failure = {0};
+        struct document *item = NULL;
+        struct text element;
+
+        error = document_elements_next(&elements, failure, &element);
+        if (error != OK)
+            break;
+        error = parse_item(arena, options, element, &item_failure, &item);
+        if (error == ERR_INVALID_JSON)
+            return failure_set(failure, error, "item %zu, %s", list->count, item_failure.detail);
+        error = add_item(list, error, item, &item_failure);
+        if (error != OK)
+            *failure = item_failure;
+    }
     return error;
 }
 
@@ -128,7 +144,7 @@ enum error message_list_read(struct arena *arena, const struct options *options,
         .requests = arena_array(arena, MESSAGE_LIST_MAX + 1, sizeof(struct message_request)),
     };
     enum error error = lines ? add_lines(arena, options, body, failure, &list)
-                             : add_elements(arena, body, failure, &list);
+                             : add_elements(arena, options, body, failure, &list);
 
     if (error == OK && list.count == 0)
         error = failure_set(failure, ERR_INVALID_REQUEST, "the batch is empty");

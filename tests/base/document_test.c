@@ -569,6 +569,45 @@ static void many_keys(void **state)
                      ERR_DUPLICATE_KEY);
 }
 
+/* The elements of `array`, each behind a '|', up to what is wrong with it. */
+static const char *elements_of(const char *array)
+{
+    static char out[200];
+    struct failure failure = {0};
+    struct document_elements elements;
+    enum error error = document_elements_begin(text_of(array), &failure, &elements);
+    size_t len = 0;
+
+    while (error == OK && !document_elements_end(&elements)) {
+        struct text element = {0};
+
+        error = document_elements_next(&elements, &failure, &element);
+        len +=
+            (size_t)snprintf(out + len, sizeof(out) - len, "|%.*s", (int)element.len, element.data);
+    }
+    (void)snprintf(out + len, sizeof(out) - len, "%s", error == OK ? "" : failure.detail);
+    return out;
+}
+
+static void arrays_taken_apart(void **state)
+{
+    (void)state;
+    assert_string_equal(elements_of(" [ ] "), "");
+    assert_string_equal(elements_of("[1]"), "|1");
+    assert_string_equal(elements_of("[1,[2,[3]],{\"a\":[4,5]} , 6]\n"),
+                        "|1|[2,[3]]|{\"a\":[4,5]} | 6");
+    assert_string_equal(elements_of("[\"a,]\\\"[\",\"\\\\\"]"), "|\"a,]\\\"[\"|\"\\\\\"");
+    assert_string_equal(elements_of("[,1,]"), "||1|"); /* what is empty is no JSON */
+    assert_string_equal(elements_of("[{]},1]"), "|{]}|1");
+    assert_string_equal(elements_of(""), "this is no array");
+    assert_string_equal(elements_of("{}"), "this is no array");
+    assert_string_equal(elements_of("["), "at byte 1: the array does not end");
+    assert_string_equal(elements_of("[1,[2]"), "|1|[2]at byte 6: the array does not end");
+    assert_string_equal(elements_of("[1,\"]\\"), "|1|\"]\\at byte 6: the array does not end");
+    assert_string_equal(elements_of("[1] ]"), "|1at byte 4: something stands behind the array");
+    assert_string_equal(elements_of("[]]"), "at byte 2: something stands behind the array");
+}
+
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
@@ -590,6 +629,7 @@ int main(void)
         WITH_ARENA(values_live_as_long_as_their_container),
         WITH_ARENA(a_copy_is_independent),
         WITH_ARENA(many_keys),
+        cmocka_unit_test(arrays_taken_apart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,11 +302,40 @@ def batches(gateway, http, alice):
     for name, body, expected in (
         ("empty", [], (400, "INVALID_REQUEST")),
         ("an object", {}, (400, "INVALID_REQUEST")),
+        ("an array without an end", b'[{"to":"bob","content":1}', (400, "INVALID_JSON")),
+        ("an array with something behind it", b'[{"to":"bob","content":1}] 1', (400, "INVALID_JSON")),
+        ("an array with a comma too many", b'[{"to":"bob","content":1},]', (400, "INVALID_JSON")),
+        ("an array of what is no JSON", b'[{"to":"bob","content":1},{"to":]}]', (400, "INVALID_JSON")),
         ("too many", [{"to": "bob", "content": 1}] * 1001, (413, "TOO_LARGE")),
         ("too large", b"[" + b" " * 8388608 + b"]", (413, "TOO_LARGE")),
     ):
         answer = http.post("/messages/batch", body, token=alice)
         tap.equal(code_of(answer), expected, f"a batch that is {name}")
+    deep, wide = b"[" * 31 + b"]" * 31, b"[" + b"0," * 19990 + b"0]"
+    items = [
+        b'{"to":"bob","content":1}',
+        b'{"to":"bob","content":' + deep + b"}",
+        b'{"to":"bob","content":[' + deep + b"]}",
+        b'{"to":"bob","content":' + wide + b"}",
+        b'{"to":"bob","content":[' + b"0," * 20000 + b"0]}",
+        b'{"to":"bob","to":"bob","content":1}',
+        b'{"to":"bob","content":1e999}',
+        b'{"to":"bob","content":"\\u0000]\\"["}',
+    ]
+    alone = [http.post("/messages", item, token=alice) for item in items]
+    expected = [None if answer.status == 200 else answer.json()["code"] for answer in alone]
+    tap.equal(
+        expected,
+        [None, None, "TOO_DEEP", None, "TOO_MANY_KEYS", "DUPLICATE_KEY", "NUMBER_RANGE", "INVALID_ENCODING"],
+        "messages at the limits and beyond, each alone",
+    )
+    for name, body, content_type in (
+        ("an array", b" [ " + b" , ".join(items) + b" ] ", "application/json"),
+        ("lines", b"\n".join(items), "application/x-ndjson"),
+    ):
+        answer = http.post("/messages/batch", body, {"Content-Type": content_type}, token=alice)
+        got = [item.get("code") for item in answer.json().get("results", [])]
+        tap.equal((answer.status, got), (200, expected), f"the same in one batch, {name}: the same answers")
     answer = http.post("/messages/batch", [{"to": "nobody", "content": 1}], token=alice)
     tap.equal((answer.status, answer.json()["accepted"]), (200, 0), "a batch of which nothing is left")
     twice = [{"to": "bob", "content": 1, "id": "twice"}] * 2

@@ -112,8 +112,8 @@ as $$
   from resumed r
 $$;
 
--- A new workflow that has the past of another up to a step, and runs on from there. Called again
--- with the same new id it changes nothing.
+-- A new workflow that has the past of another up to a step, and runs on from there. p_attributes are
+-- added to the origin's. Called again with the same new id it changes nothing.
 -- Locks: workflow_status of the origin.
 create or replace function openclaw.workflow_fork(
   p_id text,
@@ -121,7 +121,8 @@ create or replace function openclaw.workflow_fork(
   p_new_id text,
   p_version text,
   p_queue text,
-  p_app text
+  p_app text,
+  p_attributes jsonb
 )
 returns text
 language plpgsql
@@ -150,7 +151,8 @@ begin
   select
     v_new, 'ENQUEUED', s.name, s.class_name, s.config_name, s.authenticated_user, s.assumed_role,
     s.authenticated_roles, '', v_now, v_now, coalesce(p_version, s.application_version), s.application_id,
-    0, 0, s.serialization, coalesce(s.application_name, p_app), s.attributes, p_id,
+    0, 0, s.serialization, coalesce(s.application_name, p_app),
+    case when p_attributes is null then s.attributes else coalesce(s.attributes, '{}') || p_attributes end, p_id,
     coalesce(p_queue, '_dbos_internal_queue'), gen_random_uuid()::text, s.inputs
   from dbos_system.workflow_status s
   where s.workflow_uuid = p_id
@@ -324,7 +326,8 @@ $$;
 -- delete. Says which workflow there is now, and how many were changed. For somebody else's workflow
 -- than p_principal's (null: anybody's) it says that there is none. A change is in the audit, as p_by's.
 -- p_new_id is the new workflow's, and one id for all calls of the same request: a request that was
--- carried out is not carried out again, whatever became of the workflow since.
+-- carried out is not carried out again, whatever became of the workflow since. p_attributes are the new
+-- workflow's, to be found by.
 -- Locks: the advisory lock of the request, then as the function of that name.
 create or replace function openclaw.workflow_manage(
   p_principal text,
@@ -336,7 +339,8 @@ create or replace function openclaw.workflow_manage(
   p_queue text,
   p_children boolean,
   p_app text,
-  p_by text
+  p_by text,
+  p_attributes jsonb default null
 )
 returns table (id text, status text, changed bigint, bells text[])
 language plpgsql
@@ -405,7 +409,8 @@ begin
     when 'fork', 'restart' then
       v_is_repeat := exists (select from dbos_system.workflow_status s where s.workflow_uuid = p_new_id);
       v_id := openclaw.workflow_fork(
-        p_id, case p_verb when 'fork' then coalesce(p_step, 0) else 0 end, p_new_id, p_version, p_queue, p_app
+        p_id, case p_verb when 'fork' then coalesce(p_step, 0) else 0 end, p_new_id, p_version, p_queue, p_app,
+        p_attributes
       );
     when 'rewind' then
       perform openclaw.workflow_rewind(p_id, coalesce(p_step, 0), p_queue);

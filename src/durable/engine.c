@@ -51,21 +51,22 @@ struct workflow *workflow_new(const struct engine *engine, struct arena *arena, 
     return workflow;
 }
 
-/* Absent where nothing was given: then the row has no attributes, and their index no entry. */
-static struct text start_attributes(struct arena *arena, const struct workflow_start *start)
+/* None rather than an empty object: the index of attributes has then no entry for the row. */
+struct text workflow_attributes(struct arena *arena, struct text traceparent,
+                                struct text request_id)
 {
-    struct text trace_id = text_trace_id(start->traceparent);
+    struct text trace_id = text_trace_id(traceparent);
     struct document *attributes;
 
-    if (!trace_id.data && !start->request_id.data)
+    if (!trace_id.data && !request_id.data)
         return TEXT_NONE;
     attributes = document_object(arena);
     if (trace_id.data) {
-        document_put_text(attributes, "traceparent", start->traceparent);
+        document_put_text(attributes, "traceparent", traceparent);
         document_put_text(attributes, "traceId", trace_id);
     }
-    if (start->request_id.data)
-        document_put_text(attributes, "requestId", start->request_id);
+    if (request_id.data)
+        document_put_text(attributes, "requestId", request_id);
     return document_text(arena, attributes);
 }
 
@@ -79,7 +80,7 @@ static struct workflow *workflow_begin(const struct engine *engine, struct arena
     workflow->waiter = start->waiter;
     workflow->start = true;
     workflow->input = start->input;
-    workflow->attributes = start_attributes(arena, start);
+    workflow->attributes = workflow_attributes(arena, start->traceparent, start->request_id);
     workflow->traceparent = start->traceparent;
     workflow->serialization = TEXT_LITERAL("portable_json");
     uuid_v4(workflow->token);

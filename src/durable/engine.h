@@ -73,10 +73,13 @@ struct workflow_start {
     struct text principal;  /* authenticated_user */
     struct document *input; /* the positional argument */
     const char *waiter;     /* executor to ring when it is settled, or NULL */
-    /* What a client gave to be found by: attributes of the workflow, no part of its identity.
-     * A traceparent that is none is not recorded. Each may be absent. */
-    struct text traceparent, request_id;
+    struct text traceparent, request_id; /* see workflow_attributes() */
 };
+
+/* What a client gave to be found by: attributes of the workflow, as JSON, no part of its identity.
+ * Each may be absent, and a traceparent that is none is; absent where nothing was given. */
+struct text workflow_attributes(struct arena *arena, struct text traceparent,
+                                struct text request_id);
 
 enum workflow_outcome_kind {
     WORKFLOW_COMMITTED, /* started by this call, or by an earlier one of the same batch */

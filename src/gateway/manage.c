@@ -24,6 +24,7 @@ void manage_call(struct db_call *call, struct arena *arena, const struct engine 
     db_add_bool(call, manage->children);
     db_add_string(call, engine->options->app_name);
     db_add_string(call, manage->by);
+    db_add_text(call, workflow_attributes(arena, manage->traceparent, manage->request_id));
 }
 
 enum error manage_result(const struct engine *engine, struct arena *arena, struct db_rows *rows,

@@ -23,6 +23,7 @@ struct manage {
     struct text queue;   /* where it is to run; absent: the internal queue */
     int64_t step;        /* fork, rewind: the first step that runs again */
     bool children;       /* cancel, delete: all that descend from it, too */
+    struct text traceparent, request_id; /* fork, restart: the new one's; each may be absent */
 };
 
 void manage_call(struct db_call *call, struct arena *arena, const struct engine *engine,

@@ -60,6 +60,8 @@ enum error handle_workflow_manage(struct http_context *context)
         .new_id = request_query(request, "newId"),
         .version = request_query(request, "version"),
         .queue = request_query(request, "queue"),
+        .traceparent = request->traceparent,
+        .request_id = request->given_id,
     };
     struct document *answer;
     struct db_rows *rows;

@@ -111,6 +111,13 @@ bool request_int(struct session *session, struct request *request, const char *k
     return true;
 }
 
+struct text request_traceparent(const struct session *session, const struct request *request)
+{
+    struct text own = document_get_string(request->params, "traceparent");
+
+    return text_is_traceparent(own) ? own : session->peer->traceparent;
+}
+
 /* ---- taking a frame ------------------------------------------------------------------------- */
 
 static struct request *request_new(struct session *session, struct arena *arena, size_t bytes)

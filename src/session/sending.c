@@ -312,9 +312,7 @@ static struct sending *sending_new(struct session *session, struct request *requ
     sending->message.metadata = document_get(request->params, "metadata");
     sending->message.delay_ms = sending->message.ttl_ms = sending->message.priority = -1;
     sending->message.waiter = session->engine->executor.id;
-    sending->message.traceparent = document_get_string(request->params, "traceparent");
-    if (!text_is_traceparent(sending->message.traceparent))
-        sending->message.traceparent = session->peer->traceparent;
+    sending->message.traceparent = request_traceparent(session, request);
     sending->message.request_id = session->peer->request_id;
     request->state = sending;
     return sending;

@@ -385,6 +385,8 @@ void request_invalid(struct session *session, struct request *request, const cha
  */
 bool request_int(struct session *session, struct request *request, const char *key, int64_t min,
                  int64_t max, int64_t otherwise, int64_t *ret_value);
+/* Its own, or where that is none the connection's. */
+struct text request_traceparent(const struct session *session, const struct request *request);
 
 /* handshake.c */
 void handshake_start(struct session *session); /* finds what is refused before anything is read */

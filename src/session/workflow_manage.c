@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * workflow.cancel, resume, fork, restart, rewind, delete: of what one started oneself; an operator
- * of anybody's. Params {workflowUuid,step?,newId?,version?,queue?,children?}.
+ * of anybody's. Params {workflowUuid,step?,newId?,version?,queue?,children?,traceparent?}.
  */
 #include <string.h>
 
@@ -76,6 +76,8 @@ static void serve(struct session *session, struct request *request, const char *
     manage->version = document_get_string(request->params, "version");
     manage->queue = document_get_string(request->params, "queue");
     manage->children = document_bool(document_get(request->params, "children"), false);
+    manage->traceparent = request_traceparent(session, request);
+    manage->request_id = session->peer->request_id;
     if (!request_int(session, request, "step", 0, INT32_MAX, 0, &manage->step))
         return;
     if (!text_is_workflow_id(manage->id) ||

@@ -63,7 +63,7 @@ void method_workflow_start(struct session *session, struct request *request)
         .key = document_get_string(request->params, "idempotencyKey"),
         .principal = session->principal.id,
         .input = document_get(request->params, "input"),
-        .traceparent = document_get_string(request->params, "traceparent"),
+        .traceparent = request_traceparent(session, request),
         .request_id = session->peer->request_id,
     };
     struct failure failure = {0};
@@ -73,8 +73,6 @@ void method_workflow_start(struct session *session, struct request *request)
         request_invalid(session, request, "name is required, a string that is not empty");
         return;
     }
-    if (!text_is_traceparent(asked.traceparent))
-        asked.traceparent = session->peer->traceparent;
     error = start_prepare(request->arena, session->engine, &asked, &failure, &starting->start);
     if (error != OK) {
         frame_error(session, request, error, &failure);

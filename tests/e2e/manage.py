@@ -109,6 +109,12 @@ def check_start(tap, stack):
     fresh = client.request("workflow.start", {"name": "delayedGreeting", "input": greeting})
     tap.equal(fresh["runId"], fresh["workflowUuid"], "without a key it has an id of its own")
     reaches(stack, fresh["workflowUuid"], "SUCCESS")
+    fork = client.request("workflow.fork", {"workflowUuid": fresh["workflowUuid"], "traceparent": trace})
+    tap.equal(
+        stack.value("select attributes ->> 'traceId' from dbos_system.workflow_status"
+                    f" where workflow_uuid = '{fork['workflowUuid']}'"),
+        trace[3:35], "a fork has the traceparent of its own request",
+    )  # fmt: skip
     for what, params, code in (
         ("no such workflow", {"name": "nosuchthing"}, "UNKNOWN_WORKFLOW"),
         ("one that is not started by name", {"name": "provisionAgent"}, "UNKNOWN_WORKFLOW"),

@@ -15,7 +15,7 @@ EVENTS = [(0, "k", '"early"'), (2, "k", '"late"')]
 
 
 def manage(db, verb, identity, **options):
-    arguments = {"principal": None, "step": 0, "new_id": None, "queue": None, "children": False}
+    arguments = {"principal": None, "step": 0, "new_id": None, "queue": None, "children": False, "attributes": None}
     arguments.update(options, version=options.get("version"))
     [row] = db.call("workflow_manage", verb=verb, id=identity, **arguments)
     return row

@@ -305,7 +305,7 @@ def manages(db, verb, again=None, **options):
     """`again`: the SQLSTATE with which the second call is refused."""
     arguments = {
         "principal": None, "verb": verb, "id": "alice:w1", "step": 0, "new_id": None,
-        "queue": None, "children": False, "version": None, **options,
+        "queue": None, "children": False, "version": None, "attributes": None, **options,
     }  # fmt: skip
     running(db, "alice:w1")
     if verb != "cancel":

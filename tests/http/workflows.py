@@ -143,6 +143,17 @@ def managing(http, root):
     tap.equal((answer.status, answer.json()["workflowUuid"]), (200, "root:f2"), "a fork told by a body")
     steps = http.get("/workflows/root:f2/steps", token=root).json()["steps"]
     tap.equal([s["stepId"] for s in steps], [0], "from that step on")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for verb in ("fork", "restart"):
+        made = http.post(
+            f"/workflows/root:f2/{verb}", {"newId": f"traced-{verb}"},
+            {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "X-Request-Id": f"req-{verb}"}, token=root,
+        ).json()["workflowUuid"]  # fmt: skip
+        found = http.get(f"/workflows?attribute=requestId:req-{verb}", token=root).json()["workflows"]
+        tap.equal([w["workflowUuid"] for w in found], [made], f"what {verb} makes is found by its request's id")
+        found = http.get(f"/workflows?attribute=traceId:{trace}", token=root).json()["workflows"]
+        tap.ok(made in [w["workflowUuid"] for w in found], "and by its trace")
+        http.post(f"/workflows/{made}/cancel", {"children": True}, token=root)
     answer = http.post("/workflows/root:f1/fork", {"startStep": -1}, token=root)
     tap.equal(code_of(answer), (400, "INVALID_REQUEST"), "a step that is none")
     for verb, body in (("rewind", {"startStep": -1}), ("rewind", {"nonsense": 1}), ("cancel", {"children": 1}),

@@ -143,6 +143,12 @@ struct db *db_new(enum db_route route)
     return db;
 }
 
+void db_on_wait(struct db *db, int64_t every_ms, void (*still_waiting)(void))
+{
+    db->wait_slice_ms = every_ms;
+    db->still_waiting = still_waiting;
+}
+
 void db_close(struct db *db)
 {
     if (db->relay)

@@ -108,6 +108,10 @@ int64_t db_announced_pid(const struct db *db);
 enum error db_run(struct db *db, const struct db_call *call, struct failure *failure,
                   struct db_rows **ret_rows) MUST_CHECK;
 
+/* While a call of this connection waits, `still_waiting` is called by the thread that waits: at
+ * once, and then every `every_ms`. */
+void db_on_wait(struct db *db, int64_t every_ms, void (*still_waiting)(void));
+
 /* A transaction (READ COMMITTED), sticky and pipelined: begin, call, call, …, commit go out
  * together; each call after the first failure does nothing; db_tx_commit() waits, reports the
  * first failure, and has committed if it returns OK, may have on ERR_IN_DOUBT, has not on any

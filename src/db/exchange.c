@@ -441,12 +441,16 @@ void exchange_run(struct db *db)
 {
     while (!exchange_advance(db)) {
         int64_t left = exchange_deadline(db) - clock_ms();
+        int64_t longest = INT32_MAX;
         struct pollfd fd = {.fd = PQsocket(db->conn), .events = db->poll_events};
-        if (poll(&fd, 1,
-                 left < 0           ? 0
-                 : left > INT32_MAX ? INT32_MAX
-                                    : (int)left) < 0 &&
-            errno != EINTR)
+
+        if (db->still_waiting) {
+            db->still_waiting();
+            longest = db->wait_slice_ms;
+        }
+        if (left > longest)
+            left = longest;
+        if (poll(&fd, 1, left > 0 ? (int)left : 0) < 0 && errno != EINTR)
             abort(); /* EFAULT, EINVAL, ENOMEM: nothing that waiting would change */
     }
 }

@@ -92,8 +92,10 @@ struct db {
     short poll_events;
     int64_t deadline;
     int64_t connect_deadline;
-    struct cancel *cancel;    /* NULL: none was asked for */
-    struct relay_link *relay; /* of DB_RELAYED, else NULL */
+    struct cancel *cancel;       /* NULL: none was asked for */
+    struct relay_link *relay;    /* of DB_RELAYED, else NULL */
+    void (*still_waiting)(void); /* or NULL; see db_on_wait() */
+    int64_t wait_slice_ms;       /* how often it is called */
     const struct db_call *call;
     struct exchange exchange;
 };

@@ -115,6 +115,7 @@ static int sweep_for_ever(struct sweep *sweep, const struct options *options)
 
     if (bell_open(&bell, options->runtime_dir, sweep->engine.executor.id, &failure) != OK)
         log_failure("sweep.no_bell", &failure);
+    sweep_beat_in_calls(sweep);
     listener_start(&listener, &sweep->engine);
     int64_t pause = options->sweep_interval_ms;
     while (!ended) {

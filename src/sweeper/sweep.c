@@ -20,6 +20,7 @@
 #define LOG_PATIENCE        3    /* a failure that another try may mend is logged from so many on */
 #define WORKERS_PATIENCE_MS 3000 /* for what they run at the end; another sweeper runs the rest */
 #define BEAT_SLACK_MS       1000
+#define BEAT_IN_CALL_MS     500
 #define LOG_QUIET_MS        60000 /* the same duty's failure is not logged again within this time */
 
 static int64_t due_at[DUTIES_MAX];
@@ -149,6 +150,17 @@ static void log_duty(unsigned index, const struct failure *failure)
               LOG_STR("sqlstate", failure->sqlstate), LOG_INT("failures", failures[index]));
 }
 
+/* A slow database is no hanging. */
+static void beat_in_call(void)
+{
+    sweep_beat(BEAT_IN_CALL_MS);
+}
+
+void sweep_beat_in_calls(struct sweep *sweep)
+{
+    db_on_wait(sweep->db, BEAT_IN_CALL_MS, beat_in_call);
+}
+
 void sweep_beat(int64_t pause_ms)
 {
     static shared_word *due;
@@ -165,8 +177,6 @@ static enum error run_duty(struct sweep *sweep, unsigned index, struct failure *
 
     for (int i = 0; i < REPEATS_MAX && more && error == OK && !*sweep->ended; i++) {
         more = false;
-        if (!sweep->once)
-            sweep_beat(sweep->engine.options->db_timeout_ms); /* a slow database is no hanging */
         error = duties[index].run(sweep, &more, failure);
         arena_reset(sweep->arena);
     }

@@ -104,5 +104,7 @@ void measure_sweep(const struct sweep *sweep, int64_t took_ms);
 /* Says to who asks on this host (GET /health) that this sweeper lives, and will say so again within
  * `pause_ms` and a little more. */
 void sweep_beat(int64_t pause_ms);
+/* From now on each call says so, too, for as long as it waits for the database. */
+void sweep_beat_in_calls(struct sweep *sweep);
 
 #endif

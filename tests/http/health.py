@@ -58,10 +58,10 @@ def becomes(http, wanted, name):
     tap.equal(http.get("/healthz").status, 200, f"{name}: and the process itself is alive")
 
 
-def sweeper(world, *arguments, lease_ms=LEASE_MS):
+def sweeper(world, *arguments, lease_ms=LEASE_MS, **settings):
     return subprocess.Popen(
         [os.path.join(BUILD, "openclaw-gateway-sweeper"), *arguments],
-        env=world.environment(EXECUTOR_LEASE_MS=lease_ms),
+        env=world.environment(EXECUTOR_LEASE_MS=lease_ms, **settings),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def disk(world, http):
 
 def hang(world):
     """Its process is there, and its lease good for an hour: what it does not say any more gives it away."""
-    process = sweeper(world, lease_ms=3600000)
+    process = sweeper(world, lease_ms=3600000, DB_TIMEOUT_MS=300000)
     settings = {"RUNTIME_DIR": world.runtime, "HOST_NAME": "", "EXECUTOR_LEASE_MS": 3600000}
     with Responder(world.cluster, settings) as http:
         becomes(http, FINE, "a sweeper with a long lease")
@@ -170,6 +170,15 @@ def hang(world):
         becomes(http, SILENT, "it hangs, and its lease does not hide it")
         process.send_signal(signal.SIGCONT)
         becomes(http, FINE, "it goes on, and is seen to")
+        with world.cluster.session("gateway") as other:
+            other.run("begin; lock table openclaw.inbox in access exclusive mode")
+            world.cluster.wait_until("select exists (select from pg_locks where not granted)", "gateway")
+            time.sleep(3)
+            becomes(http, FINE, "one that waits for the database does not hang")
+            process.send_signal(signal.SIGSTOP)
+            becomes(http, SILENT, "it hangs within a sweep, and the time that its call has does not hide it")
+            process.send_signal(signal.SIGCONT)
+            becomes(http, FINE, "it goes on with its sweep")
     end(process)
 
 

@@ -77,8 +77,11 @@ enum error handle_ws_ticket(struct http_context *context)
     struct db_call call;
     unsigned scopes = 0;
     size_t count;
-    enum error error = read_ticket_scopes(context, &scopes);
+    enum error error =
+        idempotency_key_refuse(context, "a ticket that was lost on its way ends by itself");
 
+    if (error == OK)
+        error = read_ticket_scopes(context, &scopes);
     if (error != OK)
         return error;
     if (context->principal.credential_id[0] == '\0')

@@ -160,6 +160,13 @@ static const char *allowed_methods(struct arena *arena, unsigned methods)
     return result;
 }
 
+/* What a setting has switched off is not there, whatever the method. */
+static bool is_served(const struct http_route *route, const struct options *options)
+{
+    return (route->access != ACCESS_METRICS || options->metrics != METRICS_OFF) &&
+           (route->access != ACCESS_OPENAPI || options->openapi != OPENAPI_OFF);
+}
+
 /* The row of this request, with the parameters of its path. NULL: context->failure says why not, or
  * it was OPTIONS and is answered. */
 static const struct http_route *find_route(struct http_context *context)
@@ -171,7 +178,8 @@ static const struct http_route *find_route(struct http_context *context)
 
     for (const struct http_route *route = http_routes;
          route->path != NULL && !request->whole_server; route++) {
-        if (!path_matches(route->path, request, params))
+        if (!path_matches(route->path, request, params) ||
+            !is_served(route, context->server->options))
             continue;
         if (route->methods & request->method) {
             memcpy(context->params, params, sizeof(params));
@@ -209,18 +217,12 @@ static enum error check_query(struct http_context *context, const struct http_ro
 
 static enum error check_access(struct http_context *context, const struct http_route *route)
 {
+    const struct options *options = context->server->options;
     enum error error;
 
-    int metrics = context->server->options->metrics;
-
-    if (route->access == ACCESS_METRICS && metrics == METRICS_OFF)
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
     if (route->access == ACCESS_PUBLIC ||
-        (route->access == ACCESS_METRICS && metrics == METRICS_PUBLIC))
-        return OK;
-    if (route->access == ACCESS_OPENAPI && context->server->options->openapi == OPENAPI_OFF)
-        return failure_set(&context->failure, ERR_NOT_FOUND, "there is nothing at this address");
-    if (route->access == ACCESS_OPENAPI && context->server->options->openapi == OPENAPI_PUBLIC)
+        (route->access == ACCESS_METRICS && options->metrics == METRICS_PUBLIC) ||
+        (route->access == ACCESS_OPENAPI && options->openapi == OPENAPI_PUBLIC))
         return OK;
     if (route->access == ACCESS_METRICS && authenticate_known_scraper(context->request) &&
         probe_database(context->server->probe, &context->failure) == ERR_UNAVAILABLE)

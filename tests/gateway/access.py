@@ -294,6 +294,8 @@ def tickets(world, http):
     for uri, status in (("/ws-ticket?scopes=operator", 403), ("/ws-ticket?scopes=all", 400),
                         ("/ws-ticket?scopes=", 400)):
         tap.equal(http.send("POST", uri, token=token).status, status, f"{status} for {uri}")
+    answer = http.send("POST", "/ws-ticket", headers={"Idempotency-Key": "k"}, token=token)
+    tap.equal((answer.status, answer.json()["code"]), (400, "INVALID_REQUEST"), "no key makes a second one the first")
     tap.equal(http.send("POST", "/ws-ticket").status, 401, "none without a token")
 
     ticket = http.send("POST", "/ws-ticket", token=token).json()["ticket"]

@@ -367,6 +367,8 @@ def settings(gateway):
         with Responder(gateway.cluster, {"OPENAPI": mode}) as http:
             got = (http.get("/openapi.json").status, http.get("/openapi.json", token="token-of-root").status)
             tap.equal(got, wanted, f"OPENAPI={mode}")
+            got = tuple(http.send(method, "/openapi.json").status for method in ("OPTIONS", "POST"))
+            tap.equal(got, (404, 404) if mode == "off" else (204, 405), f"OPENAPI={mode}: other methods")
 
 
 def main():

@@ -148,6 +148,8 @@ void flight_remove(struct session *session, struct flight *flight)
     if (flight->subscription != NULL)
         flight->subscription->in_flight--;
     free(flight);
+    if (session->flights == NULL)
+        session->handed_at = INT64_MAX; /* an acknowledgement has said it: nothing to wake up for */
 }
 
 static void forget_ended_leases(struct session *session)

@@ -17,7 +17,7 @@ provision_agents() {
 # Only 401 says that it is not: a gateway that is busy says nothing of tokens.
 token_is_taken() {
     [ -n "$1" ] && [ "$(printf 'Authorization: Bearer %s\n' "$1" |
-        curl -s -o /dev/null -w '%{http_code}' -H @- "http://$HOST:$PORT/workflows?limit=1")" != 401 ]
+        curl -s -o /dev/null -w '%{http_code}' -H @- "http://$bind_host:$PORT/workflows?limit=1")" != 401 ]
 }
 
 new_token() {
@@ -32,8 +32,8 @@ token_of() { sed -n "s/^$1 //p" "$etc/tokens"; }
 
 write_client_environment() {
     secret_file '' "$env_file" <<END
-GATEWAY_URL=http://$HOST:$PORT
-GATEWAY_WS_URL=ws://$HOST:$PORT/
+GATEWAY_URL=http://$bind_host:$PORT
+GATEWAY_WS_URL=ws://$bind_host:$PORT/
 DATABASE_URL=postgresql://openclaw_gateway:$gateway_password@127.0.0.1:$pooler_port/$DATABASE
 DIRECT_DATABASE_URL=postgresql://openclaw_owner:$owner_password@127.0.0.1:$postgres_port/$DATABASE
 ALICE_TOKEN=$(token_of alice)

@@ -65,7 +65,15 @@ wait_until() {
     done
 }
 
-port_in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+# port_in_use PORT [HOST]: somebody listens there
+port_in_use() {
+    local host=${2-127.0.0.1}
+    case $host in
+    0.0.0.0) host=127.0.0.1 ;;
+    ::) host=::1 ;;
+    esac
+    (exec 3<>"/dev/tcp/$host/$1") 2>/dev/null
+}
 
 # Debian's own python3 is the one that sees Debian's python3-websocket.
 find_python() {

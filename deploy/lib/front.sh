@@ -12,7 +12,7 @@ declare -A FRONT_SAMPLE=(
 render() {
     local name arguments=()
     local -A values=(
-        [HOST]=$HOST [PORT]=$PORT [WS_PORT]=$websocketd_port
+        [HOST]=$bind_host [PORT]=$PORT [WS_PORT]=$websocketd_port
         [EMPTY_DIR]=$state/front/empty [FRONT_DIR]=$state/front
         [PROBLEM_DIR]=$etc/problem
         [WEB_USER]=$web_user [WEB_GROUP]=$(id -gn "$web_user")
@@ -48,7 +48,7 @@ start_front() {
     folder 755 "" "$etc/problem"
     cp "$root"/deploy/problem/*.html "$etc/problem/" && chmod 644 "$etc"/problem/*.html ||
         fail "cannot copy deploy/problem to $etc"
-    if ! is_running "$front" && port_in_use "$PORT"; then
+    if ! is_running "$front" && port_in_use "$PORT" "$HOST"; then
         current_log=''
         fail "port $PORT is in use by another program; choose another: PORT=18790 deploy/quickstart"
     fi
@@ -62,7 +62,7 @@ start_front() {
     # Apache opens /dev/stderr once more, as itself
     touch "$current_log" && if is_root; then chown "$web_user" "$current_log"; fi
     start_service "$front"
-    wait_until 30 "$front" port_in_use "$PORT"
+    wait_until 30 "$front" port_in_use "$PORT" "$HOST"
 }
 
-gateway_ready() { curl -fsS -m 5 -o /dev/null "http://$HOST:$PORT/readyz"; }
+gateway_ready() { curl -fsS -m 5 -o /dev/null "http://$bind_host:$PORT/readyz"; }

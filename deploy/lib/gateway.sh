@@ -51,7 +51,7 @@ DATABASE_URL='postgresql://$2@/$1?host=$run/pooler&port=$pooler_port'
 DIRECT_DATABASE_URL='postgresql://$2@/$DATABASE?host=$run/postgres&port=$postgres_port'
 RUNTIME_DIR='$run/gateway/bells'
 HTTP_SOCKET='$run/gateway/http.sock'
-ALLOWED_ORIGINS='http://$HOST:$PORT http://localhost:$PORT'
+ALLOWED_ORIGINS='http://$bind_host:$PORT http://localhost:$PORT'
 END
 }
 

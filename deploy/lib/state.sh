@@ -140,7 +140,8 @@ END
     . "$etc/secrets"
 }
 
-# choose_place: HOST, PORT and TLS_* are the user's, now or at the last start; TLS_PORT= is no TLS any more
+# choose_place: HOST, PORT and TLS_* are the user's, now or at the last start; TLS_PORT= is no TLS any more.
+# bind_host is HOST as it stands before a port: an IPv6 address in brackets, with which HOST may be given, too
 choose_place() {
     local saved_host='' saved_port='' saved_postgres saved_pooler saved_websocketd
     local saved_tls_port='' saved_tls_certificate='' saved_tls_key=''
@@ -148,6 +149,9 @@ choose_place() {
         . "$var/ports"
     fi
     HOST=${HOST:-${saved_host:-127.0.0.1}}
+    HOST=${HOST#[} HOST=${HOST%]}
+    bind_host=$HOST
+    case $HOST in *:*) bind_host=[$HOST] ;; esac
     PORT=${PORT:-${saved_port:-18789}}
     TLS_PORT=${TLS_PORT-$saved_tls_port}
     TLS_CERTIFICATE=${TLS_CERTIFICATE:-$saved_tls_certificate}
@@ -165,7 +169,7 @@ choose_ports() {
     local saved_host saved_port saved_postgres='' saved_pooler='' saved_websocketd=''
     local saved_tls_port saved_tls_certificate saved_tls_key
     choose_place
-    if ! is_running "$front" && port_in_use "$PORT"; then
+    if ! is_running "$front" && port_in_use "$PORT" "$HOST"; then
         current_log=''
         fail "port $PORT is in use by another program; choose another: PORT=18790 deploy/quickstart"
     fi

@@ -213,6 +213,34 @@ def check_stop(tap, stack, certificate):
     tap.ok(not speaks_tls(stack, certificate), "and stays so")
 
 
+def check_hosts(tap):
+    """Where the gateway listens is said as an address, IPv6 with or without its brackets."""
+    hosts = [("127.0.0.2", "127.0.0.2"), ("::1", "[::1]"), ("[::]", "[::]")]
+    for host, said in hosts:
+        if ":" in host and not has_ipv6():
+            tap.skip(f"HOST={host}", "this machine has no IPv6")
+            continue
+        stack = Stack(environment={"HOST": host}, start=False)
+        try:
+            result = stack.quickstart("start", "--no-install")
+            tap.ok(result.returncode == 0, f"HOST={host}: it starts, and shows its message", result.stdout + result.stderr)
+            with open(os.path.join(stack.directory, "quickstart.env"), encoding="utf-8") as file:
+                tap.ok(f"GATEWAY_URL=http://{said}:" in file.read(), f"HOST={host}: and says where it is")
+            again = stack.quickstart("start", "--no-install")
+            tap.ok("already" in again.stdout, f"HOST={host}: a second start finds it", again.stdout + again.stderr)
+        finally:
+            stack.close()
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
 def check_long_path(tap):
     parent = tempfile.mkdtemp(prefix="ocgs-")
     os.chmod(parent, 0o755)
@@ -299,6 +327,7 @@ def main():
         check_half(tap, stack)
         check_stop(tap, stack, certificate)
     check_taken_port(tap)
+    check_hosts(tap)
     check_long_path(tap)
     check_space(tap)
     check_unreachable(tap)

@@ -37,8 +37,12 @@ begin
       using errcode = 'OC005';
   end if;
 
-  insert into openclaw.agent (agent_id)
-  values (p_agent)
+  -- a reading of one that had this name before must not pass for one of this
+  insert into openclaw.agent (agent_id, version)
+  select p_agent, coalesce(max((a.detail ->> 'version')::bigint), 0) + 1
+  from openclaw.audit a
+  where a.act = 'agent.delete'
+    and a.subject = p_agent
   on conflict do nothing;
   v_made := found;
   if v_made then

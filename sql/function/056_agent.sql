@@ -295,7 +295,10 @@ begin
   where s.workflow_uuid in ('agent:' || p_agent, 'provision:' || p_agent);
 
   insert into openclaw.audit (principal_id, act, subject, detail)
-  values (p_by, 'agent.delete', p_agent, jsonb_build_object('withdrawn', coalesce(cardinality(v_seq), 0)));
+  values (
+    p_by, 'agent.delete', p_agent,
+    jsonb_build_object('withdrawn', coalesce(cardinality(v_seq), 0), 'version', v_agent.version)
+  );
   return query select p_agent, v_bells;
 end
 $$;

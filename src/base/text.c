@@ -207,6 +207,13 @@ static bool is_trace_id(struct text text, size_t at, size_t count)
            strspn(text.data + at, "0") < count; /* the dash behind it ends the span */
 }
 
+struct text text_without_zone(struct text address)
+{
+    const char *zone = address.len > 0 ? memchr(address.data, '%', address.len) : NULL;
+
+    return zone != NULL ? (struct text){address.data, (size_t)(zone - address.data)} : address;
+}
+
 bool text_is_traceparent(struct text text)
 {
     return text.len == TRACEPARENT_SIZE && text_starts(text, "00-") && text.data[35] == '-' &&

@@ -51,6 +51,9 @@ bool text_is_message_key(struct text text);
 bool text_is_workflow_id(struct text text);
 bool text_is_message_id(struct text text);
 
+/* An address without its zone (RFC 4007, "fe80::1%eth0"), which is this host's own affair. */
+struct text text_without_zone(struct text address);
+
 #define HTTP_REQUEST_ID_MAX 128 /* a client's X-Request-Id: letters, digits and -._:=+/ */
 bool text_is_request_id(struct text text);
 

@@ -292,6 +292,7 @@ static enum error parse_headers(struct http_request *request, http_variable_func
                                    rows[i].name);
         *rows[i].value = arena_text(request->arena, value);
     }
+    request->remote_address = text_without_zone(request->remote_address);
     request->is_secure = is_on(text_of(variable(context, "HTTPS")));
     /* Some servers set an empty CONTENT_LENGTH or CONTENT_TYPE where the client sent none. */
     request->has_length = request->content_length.len > 0;

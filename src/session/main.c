@@ -55,8 +55,8 @@ int main(int argc, char **argv)
         .origin = text_of(getenv("HTTP_ORIGIN")),
         .query = text_of(getenv("QUERY_STRING")),
         .traceparent = text_of(getenv("HTTP_TRACEPARENT")),
-        .remote =
-            remote_address(text_of(getenv("REMOTE_ADDR")), text_of(getenv("HTTP_X_FORWARDED_FOR"))),
+        .remote = text_without_zone(remote_address(text_of(getenv("REMOTE_ADDR")),
+                                                   text_of(getenv("HTTP_X_FORWARDED_FOR")))),
     };
     if (text_is_request_id(text_of(getenv("HTTP_X_REQUEST_ID"))))
         peer.request_id = text_of(getenv("HTTP_X_REQUEST_ID"));

@@ -64,6 +64,8 @@ def over_http(world, http):
     exhaust(http, "2001:db8:1:2::1")
     tap.equal(attempt(http, "2001:db8:1:2:ffff::9", "bad").status, 429, "an IPv6 network is one")
     tap.equal(attempt(http, "2001:db8:1:3::1", "bad").status, 401, "and the next one another")
+    exhaust(http, "fe80::1%eth0")
+    tap.equal(attempt(http, "fe80::2%eth1", "bad").status, 429, "a zone makes no other network of it")
 
 
 def over_websocket(world, http):
@@ -121,20 +123,22 @@ def matches(lines):
 
 
 def fail2ban(world, http):
-    with world.open(REMOTE_ADDR="198.51.100.99") as session:
-        try:
-            session.connect("ocg_bad")
-        except Refused:
-            pass
-        session.wait(10)
-        session.errors.seek(0)
-        own = session.errors.read().decode().splitlines()
+    own = []
+    for address in ("198.51.100.99", "fe80::5%eth0"):
+        with world.open(REMOTE_ADDR=address) as session:
+            try:
+                session.connect("ocg_bad")
+            except Refused:
+                pass
+            session.wait(10)
+            session.errors.seek(0)
+            own += session.errors.read().decode().splitlines()
     lines = http.log().splitlines()
     failed = [line for line in lines if '"event":"auth.failed"' in line]
     tap.equal(len(matches(lines)), len(failed), "the filter finds each failed attempt over HTTP")
-    tap.equal(matches(own), ["198.51.100.99"], "and over WebSocket, with the address")
+    tap.equal(matches(own), ["198.51.100.99", "fe80::5"], "and over WebSocket, with the address")
     # as websocketd passes a child's line on, with the URL as the client sent it
-    [line] = [line for line in own if "auth.failed" in line]
+    line = next(line for line in own if "auth.failed" in line)
     fake = line.replace("198.51.100.99", "192.0.2.200")
     prefix = "Sun, 22 Nov 2026 16:00:00 +0000 | ERROR  | stderr     | url:'http://x/?a' id:'1' | "
     tap.equal(matches([prefix + line]), ["198.51.100.99"], "also behind what websocketd puts before it")
@@ -160,7 +164,7 @@ def fail2ban(world, http):
             capture_output=True, text=True, check=False, env={**os.environ, "TZ": "UTC-9"},
         )  # fmt: skip
     tap.ok(
-        re.search(r"Failregex: 22 total", done.stdout), "fail2ban itself reads them",
+        re.search(r"Failregex: 23 total", done.stdout), "fail2ban itself reads them",
         done.stdout + done.stderr,
     )
     # it says the time of each in its own zone, nine hours ahead of what the line says

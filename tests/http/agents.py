@@ -191,6 +191,9 @@ def ending(gateway, http, alice, root):
     gateway.agent("gone")
     answer = http.post("/messages", {"to": "gone", "content": 2}, token=alice)
     tap.equal(answer.status, 200, "another one of the name can be made")
+    answers = [patch(http, "gone", {"name": "G"}, root, tag),
+               http.send("DELETE", "/agents/gone", headers={"If-Match": tag}, token=root)]  # fmt: skip
+    tap.equal([code_of(a) for a in answers], [(412, "PRECONDITION_FAILED")] * 2, "which the other's ETag is not of")
 
 
 def main():

@@ -15,6 +15,7 @@
 #define OVERLAP_MS    60000       /* unless it says otherwise */
 #define AUDIT_DEFAULT 50
 #define AUDIT_MAX     500
+#define SCOPES_MAX    16
 #define SCOPES_HINT                                                                                \
     "scopes: send, inbox, workflows:read, workflows:write, agents:write, operator, metrics"
 #define CREDENTIAL_MAX 64
@@ -42,6 +43,14 @@ static void put_scopes(struct document *object, struct arena *arena, struct text
     document_put(object, "scopes", list);
 }
 
+static enum error check_scopes(struct http_context *context, unsigned scopes)
+{
+    if ((scopes & ~context->principal.scopes) != 0 && !is_operator(context))
+        return failure_set(&context->failure, ERR_FORBIDDEN,
+                           "a requested scope is not the principal's");
+    return OK;
+}
+
 /* What is answered holds a secret. */
 static void response_secret(struct http_context *context, struct document *answer)
 {
@@ -49,22 +58,48 @@ static void response_secret(struct http_context *context, struct document *answe
     response_json(context->response, 200, answer);
 }
 
+/* The body's "scopes", which may be no more than the principal has; 0: it has none. */
+static enum error read_scopes(struct http_context *context, unsigned *ret_scopes)
+{
+    const struct document *list = document_get(context->body, "scopes");
+    size_t count = document_count(list);
+    unsigned scopes = 0;
+    bool good = document_kind(list) == DOCUMENT_ARRAY && count > 0 && count <= SCOPES_MAX;
+
+    *ret_scopes = 0;
+    if (document_kind(list) == DOCUMENT_ABSENT || document_kind(list) == DOCUMENT_NULL)
+        return OK;
+    for (size_t i = 0; good && i < count; i++) {
+        unsigned scope = scope_from_name(document_string(document_at(list, i)));
+
+        good = scope != 0;
+        scopes |= scope;
+    }
+    if (!good)
+        return failure_set(&context->failure, ERR_INVALID_REQUEST,
+                           "scopes is an array of " SCOPES_HINT);
+    *ret_scopes = scopes;
+    return check_scopes(context, scopes);
+}
+
 /* ---- tickets -------------------------------------------------------------------------------- */
 
-/* No more than it has: what is asked for beyond that is refused. */
+/* Of the body or, as well, of the query. */
 static enum error read_ticket_scopes(struct http_context *context, unsigned *ret_scopes)
 {
     struct text asked = request_query(context->request, "scopes");
-    unsigned scopes = context->principal.scopes;
+    unsigned scopes;
+    enum error error = read_scopes(context, &scopes);
 
-    if (asked.data != NULL && !scopes_parse(asked, &scopes))
+    if (error != OK)
+        return error;
+    *ret_scopes = scopes != 0 ? scopes : context->principal.scopes;
+    if (scopes != 0 || asked.data == NULL)
+        return OK;
+    if (!scopes_parse(asked, ret_scopes))
         return failure_set(&context->failure, ERR_INVALID_REQUEST,
                            "scopes are separated by spaces; there are these " SCOPES_HINT);
-    if ((scopes & ~context->principal.scopes) != 0 && !is_operator(context))
-        return failure_set(&context->failure, ERR_FORBIDDEN,
-                           "a requested scope is not the principal's");
-    *ret_scopes = scopes;
-    return OK;
+    return check_scopes(context, *ret_scopes);
 }
 
 enum error handle_ws_ticket(struct http_context *context)
@@ -159,34 +194,8 @@ struct rotation {
     const char *replaced; /* NULL: all of them */
     int64_t lives_ms;     /* 0: for ever */
     int64_t overlap_ms;
-    struct text *scopes; /* NULL: as before */
-    size_t scope_count;
+    unsigned scopes; /* 0: as before */
 };
-
-static enum error read_scopes(struct http_context *context, struct rotation *rotation)
-{
-    const struct document *list = document_get(context->body, "scopes");
-
-    if (document_kind(list) == DOCUMENT_ABSENT || document_kind(list) == DOCUMENT_NULL)
-        return OK;
-    rotation->scope_count = document_count(list);
-    if (document_kind(list) != DOCUMENT_ARRAY || rotation->scope_count == 0 ||
-        rotation->scope_count > 16)
-        return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                           "scopes is an array of " SCOPES_HINT);
-    rotation->scopes = arena_array(context->arena, rotation->scope_count, sizeof(struct text));
-    for (size_t i = 0; i < rotation->scope_count; i++) {
-        rotation->scopes[i] = document_string(document_at(list, i));
-        if (scope_from_name(rotation->scopes[i]) == 0)
-            return failure_set(&context->failure, ERR_INVALID_REQUEST,
-                               "scopes is an array of " SCOPES_HINT);
-        if (!is_operator(context) &&
-            !(context->principal.scopes & scope_from_name(rotation->scopes[i])))
-            return failure_set(&context->failure, ERR_FORBIDDEN,
-                               "a requested scope is not the principal's");
-    }
-    return OK;
-}
 
 static enum error read_rotation(struct http_context *context, struct rotation *ret_rotation)
 {
@@ -198,7 +207,7 @@ static enum error read_rotation(struct http_context *context, struct rotation *r
         (error = body_int(context, context->body, "expiresInMs", 0, &rotation.lives_ms)) != OK ||
         (error = body_int(context, context->body, "overlapMs", OVERLAP_MS, &rotation.overlap_ms)) !=
             OK ||
-        (error = read_scopes(context, &rotation)) != OK)
+        (error = read_scopes(context, &rotation.scopes)) != OK)
         return error;
     if (!text_is_agent_id(rotation.principal))
         return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such principal");
@@ -239,10 +248,14 @@ enum error handle_token_rotate(struct http_context *context)
     db_add_string(&call, hash);
     add_int_or_null(&call, rotation.lives_ms == 0 ? DB_INT_NULL : rotation.lives_ms);
     db_add_int(&call, rotation.overlap_ms);
-    if (rotation.scopes != NULL)
-        db_add_texts(&call, rotation.scopes, rotation.scope_count);
-    else
+    if (rotation.scopes != 0) {
+        size_t count;
+        struct text *names = scope_names(arena, rotation.scopes, &count);
+
+        db_add_texts(&call, names, count);
+    } else {
         db_add_null(&call);
+    }
     error = handler_run(context, &call, &rows);
     if (error != OK)
         return error;

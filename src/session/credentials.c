@@ -162,6 +162,18 @@ static bool recheck_call(struct session *session, struct operation *operation,
     return true;
 }
 
+/* What was granted anew counts at once. Who may do less comes again, so that nothing goes on that
+ * it could not begin now, a subscription say. */
+static void take_scopes(struct session *session, unsigned granted)
+{
+    if ((session->principal.scopes & ~granted) == 0) {
+        session->principal.scopes = granted;
+        return;
+    }
+    credentials_log(session, "scopes taken away", false);
+    session_end(session, "a scope was taken away; connect again", STOP_GRACE_MS);
+}
+
 static void recheck_answer(struct session *session, struct operation *operation, enum error error,
                            struct failure *failure, struct db_rows *rows)
 {
@@ -178,7 +190,7 @@ static void recheck_answer(struct session *session, struct operation *operation,
         credentials_log(session, "revoked", false);
         session_end(session, "the token was revoked or has expired", STOP_GRACE_MS);
     } else if (error == OK) {
-        session->principal.scopes = credentials_granted(session, &principal);
+        take_scopes(session, credentials_granted(session, &principal));
         credentials_used(session, &principal);
     } else {
         session->recheck_at = session->now + clock_jitter_ms(RETRY_MAX_MS);

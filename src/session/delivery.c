@@ -412,7 +412,8 @@ static void fenced(struct session *session, struct subscription *subscription)
     document_put_string(payload, "inbox", subscription->agent);
     document_put_string(payload, "consumerId", session->engine->executor.id);
     document_put_int(payload, "epoch", subscription->epoch);
-    document_put_string(payload, "reason", "a newer subscription has taken over the inbox");
+    document_put_string(payload, "reason",
+                        "a newer subscription has the inbox, or its agent was deleted");
     (void)frame_event(session, arena, "inbox.fenced", payload);
     arena_free(arena);
     log_event(LOG_INFO, "inbox.fenced", LOG_STR("session", session->engine->executor.id),

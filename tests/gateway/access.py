@@ -291,6 +291,14 @@ def tickets(world, http):
     ticket = http.send("POST", "/ws-ticket?scopes=send", token=world.tokens["root"]).json()["ticket"]
     with world.open(QUERY_STRING=f"ticket={ticket}") as session:
         tap.equal(session.connect(None)["auth"]["scopes"], ["send"], "also an operator's")
+    for body, status, granted in (
+        ({"scopes": ["send"]}, 200, ["send"]), ({}, 200, None), ({"scopes": None}, 200, None),
+        ({"scopes": ["operator"]}, 403, None), ({"scopes": ["all"]}, 400, None), ({"scopes": []}, 400, None),
+        ({"scopes": "send"}, 400, None), ({"scope": ["send"]}, 400, None),
+    ):  # fmt: skip
+        answer = http.post("/ws-ticket", body, token=token)
+        got = answer.json().get("scopes")
+        tap.equal((answer.status, got if granted else None), (status, granted), f"a ticket for {body}")
     for uri, status in (("/ws-ticket?scopes=operator", 403), ("/ws-ticket?scopes=all", 400),
                         ("/ws-ticket?scopes=", 400)):
         tap.equal(http.send("POST", uri, token=token).status, status, f"{status} for {uri}")

@@ -286,7 +286,9 @@ def check_nobody(tap, world):
 def check_revoked(tap, world):
     world.sql("insert into openclaw.principal values ('shortlived', 'program', array['send'])")
     token = world.tokens["shortlived"] = world.token("shortlived")
-    with world.connect("shortlived") as session:
+    with world.connect("shortlived") as session, world.connect("carol") as carol:
+        carol.call("inbox.subscribe", {"inbox": "carol"})
+        world.sql("update openclaw.principal set scopes = array['send'] where principal_id = 'carol'")
         tap.ok(session.call("ping"), "a token is good")
         world.sql(
             "update openclaw.credential set revoked_at = openclaw.now_ms()"
@@ -300,6 +302,12 @@ def check_revoked(tap, world):
         tap.equal(reason, "the token was revoked or has expired", "a revoked one ends the session")
         tap.ok(time.monotonic() - begun < 60, "within a minute")
         tap.equal(session.wait(5), 0, "which exits")
+        try:
+            reason = carol.event("shutdown", 62)["reason"]
+        except (TimeoutError, Ended) as error:
+            reason = str(error)
+        tap.equal(reason, "a scope was taken away; connect again", "so does one who subscribes and may not any more")
+        tap.ok(time.monotonic() - begun < 60, "within the same minute")
     refused(
         tap, world.open(), "and is refused", "INVALID_REQUEST", "AUTH_TOKEN_MISMATCH", token=token
     )

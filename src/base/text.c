@@ -167,6 +167,11 @@ bool text_is_message_id(struct text text)
     return text.len > 0 && text.len <= MESSAGE_ID_MAX && utf8_valid(text) && !has_control(text);
 }
 
+bool text_is_any_workflow_id(struct text text)
+{
+    return text_is_message_id(text);
+}
+
 bool text_is_word_of(struct text word, const char *words)
 {
     while (words != NULL && *words != '\0') {

@@ -50,6 +50,8 @@ bool text_is_agent_id(struct text text);
 bool text_is_message_key(struct text text);
 bool text_is_workflow_id(struct text text);
 bool text_is_message_id(struct text text);
+/* One by which a workflow is looked for: a DBOS client's may be anything that a message's may. */
+bool text_is_any_workflow_id(struct text text);
 
 /* An address without its zone (RFC 4007, "fe80::1%eth0"), which is this host's own affair. */
 struct text text_without_zone(struct text address);

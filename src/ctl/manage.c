@@ -27,7 +27,7 @@ static enum error run(struct ctl *ctl, const char *verb, struct failure *failure
     if (ctl_flag(ctl, FLAG_STEP) &&
         text_int64(text_of(ctl_flag(ctl, FLAG_STEP)), 0, INT32_MAX, &manage.step) != OK)
         return failure_set(failure, ERR_INVALID_REQUEST, "--step is a number, 0 or more");
-    if (!text_is_workflow_id(manage.id) ||
+    if (!text_is_any_workflow_id(manage.id) ||
         (manage.new_id.data && !text_is_workflow_id(manage.new_id)))
         return failure_set(failure, ERR_INVALID_ID, "that is no workflow id");
     engine_init(&engine, &ctl->options, workflow_definitions, EXECUTOR_CTL);

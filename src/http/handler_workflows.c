@@ -65,7 +65,7 @@ static enum error run_for_path(struct http_context *context, enum statement stat
     struct db_call call;
     enum error error;
 
-    if (!text_is_workflow_id(context->params[0]))
+    if (!text_is_any_workflow_id(context->params[0]))
         return not_found(context, context->params[0]);
     db_call_init(&call, context->arena, statement);
     message_add_meant(&call, context->arena, &context->principal, BY_WORKFLOW_ID,

@@ -284,7 +284,7 @@ void method_agent_wait(struct session *session, struct request *request)
     struct wait *wait;
     int64_t timeout;
 
-    if (!text_is_workflow_id(run)) {
+    if (!text_is_any_workflow_id(run)) {
         request_invalid(session, request, "runId is required");
         return;
     }

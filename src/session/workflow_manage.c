@@ -80,7 +80,7 @@ static void serve(struct session *session, struct request *request, const char *
     manage->request_id = session->peer->request_id;
     if (!request_int(session, request, "step", 0, INT32_MAX, 0, &manage->step))
         return;
-    if (!text_is_workflow_id(manage->id) ||
+    if (!text_is_any_workflow_id(manage->id) ||
         (manage->new_id.data && !text_is_workflow_id(manage->new_id))) {
         request_invalid(session, request, "workflowUuid, and newId, must be a workflow id");
         return;

@@ -223,7 +223,7 @@ static bool need_id(struct session *session, struct request *request)
     asked->reference = asked->id.data != NULL ? BY_WORKFLOW_ID : BY_RUN_ID;
     if (asked->id.data == NULL)
         asked->id = document_get_string(request->params, "runId");
-    if (!text_is_workflow_id(asked->id)) {
+    if (!text_is_any_workflow_id(asked->id)) {
         request_invalid(session, request, "workflowUuid is required");
         return false;
     }

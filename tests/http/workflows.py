@@ -125,6 +125,22 @@ def slashes(http, root):
     tap.equal(http.get("/workflows/root:orders/2026/1", token=root).status, 404, "without being encoded it is another address")
 
 
+def ids_of_others(gateway, http, root):
+    """What a DBOS client named as it liked is read and managed as well."""
+    for name in ("order 42", 'a "quoted" \\ one', "übung/naïve%20?#", "x" * 512):
+        there = "/workflows/" + urllib.parse.quote(name, safe="")
+        gateway.execute(
+            "insert into dbos_system.workflow_status (workflow_uuid, status, name, inputs, created_at, updated_at)"
+            f" values ($id${name}$id$, 'ENQUEUED', 'theirs', '[]', 1, 1)"
+        )
+        body = http.get(there, token=root).json()
+        tap.equal(body.get("workflowUuid"), name, f"a DBOS client's id: {name[:20]}")
+        answer = http.send("POST", f"{there}/cancel", token=root)
+        tap.equal((answer.status, answer.json().get("status")), (200, "CANCELLED"), "it is cancelled")
+        tap.equal(http.get(f"{there}/steps", token=root).json().get("steps"), [], "its steps are read")
+        tap.equal(http.send("DELETE", there, token=root).status, 200, "it is deleted")
+
+
 def forks_are_ones_own(gateway, http, root):
     """Who names what it makes learns nothing of other people's ids."""
     program = gateway.principal("wprog", "program", "'{send,workflows:read,workflows:write}'")
@@ -324,6 +340,7 @@ def main():
             foreign(gateway, http, root)
             parts(gateway, http, alice)
             slashes(http, root)
+            ids_of_others(gateway, http, root)
             forks_are_ones_own(gateway, http, root)
             managing(http, root)
             by_their_ids(gateway, http, alice, root)

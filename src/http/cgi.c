@@ -100,6 +100,9 @@ static bool is_gone(void *context)
 static bool put(void *context, struct text bytes)
 {
     (void)context;
+    /* lighttpd ends a program whose answer it has whole, and what is noted of it comes after that
+     */
+    (void)signal(SIGTERM, SIG_IGN);
     while (bytes.len > 0) {
         ssize_t count =
             wait_for(STDOUT_FILENO, POLLOUT) ? write(STDOUT_FILENO, bytes.data, bytes.len) : -1;

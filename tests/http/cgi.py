@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -95,6 +96,36 @@ def check_waiting(tap, gateway, cgi, tokens):
         (200, "queued"),
         "a wait comes to its end",
     )
+
+
+def check_handed(tap, gateway, cgi, tokens):
+    """lighttpd ends the program as soon as it has a whole answer; a fault point holds it there until then."""
+    values = fastcgi.variables("GET", "/agents/bob/inbox?max=9&wait=20", None, tokens["bob"], None)
+    values.update(SCRIPT_NAME="", PATH_INFO="/agents/bob/inbox")
+    values.update(OPENCLAW_FAULT_NAME="client.written", OPENCLAW_FAULT_AT="1", OPENCLAW_FAULT_ACT="stop")
+    with subprocess.Popen(
+        [os.path.join(BUILD, PROGRAM)],
+        env={**cgi.environment, **values},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        answer = b""
+        while not answer.endswith(b"}]}"):
+            part = process.stdout.read(65536)
+            if not part:
+                break
+            answer += part
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGCONT)
+        process.wait(TIMEOUT)
+    took = fastcgi.Answer(answer, b"", 0).json()["messages"]
+    tap.equal([m["content"] for m in took], ["slow"], "a poll is answered")
+    handed = gateway.value("select bool_and(handed) from openclaw.inbox where state = 'leased'")
+    tap.equal(handed, "t", "what it was answered counts as handed over, also where it is ended at once")
+    ack = json.dumps({"deliveryIds": [m["deliveryId"] for m in took]}).encode()
+    cgi.run("POST", "/agents/bob/inbox/ack", ack, tokens["bob"])
 
 
 def check_the_clients_words(tap, cgi):
@@ -314,6 +345,7 @@ def main():
         cgi = Cgi(environment)
         check_by_hand(tap, gateway, cgi, tokens)
         check_waiting(tap, gateway, cgi, tokens)
+        check_handed(tap, gateway, cgi, tokens)
         check_the_clients_words(tap, cgi)
         check_places(tap, cgi)
         check_configuration(tap, cgi)

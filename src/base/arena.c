@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <threads.h>
 
 /* Under AddressSanitizer each object is a block of its own, so that a read past its end is seen. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -54,13 +55,64 @@ static void too_large(void)
     abort();
 }
 
+/* A unit of work is soon followed by the next, and malloc() takes its slow path for a block of this
+ * size; so each thread keeps a few for its next arenas. */
+#define SPARES_MAX 4
+static _Thread_local struct spares {
+    struct block *first;
+    unsigned count;
+} spares;
+static tss_t spares_key; /* only for its destructor: a thread that ends gives them back */
+static once_flag spares_once = ONCE_FLAG_INIT;
+
+static void free_spares(void *of_thread)
+{
+    struct spares *all = of_thread;
+
+    while (all->first != NULL) {
+        struct block *block = all->first;
+
+        all->first = block->next;
+        free(block);
+    }
+    all->count = 0;
+}
+
+static void make_spares_key(void)
+{
+    if (tss_create(&spares_key, free_spares) != thrd_success)
+        abort();
+}
+
+static void block_free(struct block *block)
+{
+    if (BLOCK_SIZE == 0 || block->size != BLOCK_SIZE || spares.count == SPARES_MAX) {
+        free(block);
+        return;
+    }
+    if (spares.count == 0) {
+        call_once(&spares_once, make_spares_key);
+        if (tss_set(spares_key, &spares) != thrd_success)
+            abort();
+    }
+    block->next = spares.first;
+    spares.first = block;
+    spares.count++;
+}
+
 static struct block *block_new(size_t size)
 {
     struct block *block;
 
     if (size > SIZE_MAX - sizeof(*block))
         too_large();
-    block = allocate(sizeof(*block) + size);
+    if (size == BLOCK_SIZE && spares.count > 0) {
+        block = spares.first;
+        spares.first = block->next;
+        spares.count--;
+    } else {
+        block = allocate(sizeof(*block) + size);
+    }
     block->next = NULL;
     block->size = size;
     block->used = 0;
@@ -99,7 +151,7 @@ void arena_reset(struct arena *arena)
             kept->used = 0;
             kept->next = NULL;
         } else {
-            free(block);
+            block_free(block);
         }
     }
     arena->blocks = kept;
@@ -114,7 +166,7 @@ void arena_free(struct arena *arena)
     run_deferred(arena);
     for (struct block *block = arena->blocks; block != NULL; block = next) {
         next = block->next;
-        free(block);
+        block_free(block);
     }
     free(arena);
 }

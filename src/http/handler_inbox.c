@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/delivery_request.h"
 #include "gateway/inbox.h"
+#include "http/authenticate.h"
 #include "http/waiting_room.h"
 
 #define PULL_DEFAULT  10
@@ -24,6 +25,15 @@ static enum error check_inbox(struct http_context *context)
         principal_may_read_inbox(&context->principal, context->params[0]))
         return OK;
     return failure_set(&context->failure, ERR_NOT_FOUND, "there is no such inbox");
+}
+
+/* Who has waited may have lost its token meanwhile, or its scope. */
+static enum error check_again(struct http_context *context)
+{
+    enum error error = authenticate(context->server->authenticator, context->request,
+                                    &context->failure, &context->principal);
+
+    return error == OK ? check_inbox(context) : error;
 }
 
 /* ---- pull ---------------------------------------------------------------------------------------
@@ -144,7 +154,9 @@ static enum error claim_or_wait(struct http_context *context, struct pull *pull,
     while (wait_s > 0 && error == OK && pull->count == 0 &&
            waiting_room_inbox(room, context->request, context->params[0], mark, deadline)) {
         mark = waiting_room_mark(room);
-        error = claim(context, pull, max, lease_ms);
+        error = check_again(context);
+        if (error == OK)
+            error = claim(context, pull, max, lease_ms);
     }
     waiting_room_leave(room, &context->principal);
     return error;

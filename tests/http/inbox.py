@@ -99,6 +99,30 @@ def waiting(http, alice, bob):
     http.post("/agents/bob/inbox/ack", {"deliveryIds": ids}, token=bob)
 
 
+def revoked(gateway, http, alice, bob):
+    """Who loses its token while its pull waits is given nothing any more."""
+    old = "token-of-bob-before"
+    gateway.execute(
+        "insert into openclaw.credential (token_sha256, principal_id)"
+        f" values (encode(sha256('{old}'), 'hex'), 'bob')"
+    )
+    result = []
+    thread = threading.Thread(target=lambda: result.append(http.get("/agents/bob/inbox?wait=30", token=old)))
+    thread.start()
+    time.sleep(0.5)
+    gateway.execute(
+        "update openclaw.credential set revoked_at = openclaw.now_ms()"
+        f" where token_sha256 = encode(sha256('{old}'), 'hex')"
+    )
+    time.sleep(6)
+    send(http, alice, "for the new one")
+    thread.join(60)
+    tap.equal(code_of(result[0]), (401, "UNAUTHORIZED"), "a pull whose token ended while it waited")
+    got = http.get("/agents/bob/inbox", token=bob).json()["messages"]
+    tap.equal([(m["content"], m["attempt"]) for m in got], [("for the new one", 1)], "took nothing")
+    http.post("/agents/bob/inbox/ack", {"deliveryIds": [m["deliveryId"] for m in got]}, token=bob)
+
+
 def portions(gateway, http, alice, bob):
     body = http.post(
         "/messages/batch", [{"to": "bob", "content": i} for i in range(35)], token=alice
@@ -186,6 +210,7 @@ def main():
         with Responder(gateway.cluster, {"HTTP_THREADS": 8}) as http:
             pull_and_answer(gateway, http, alice, bob)
             waiting(http, alice, bob)
+            revoked(gateway, http, alice, bob)
             portions(gateway, http, alice, bob)
             strangers(http, alice, bob, root)
             not_safe(gateway, http, alice, bob)

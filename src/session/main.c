@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,20 +19,35 @@ static const char usage[] =
     "Speaks the gateway's WebSocket protocol on standard input and output. websocketd starts it,\n"
     "one for each connection: websocketd … openclaw-gateway-session\n";
 
-/* Behind a proxy on this machine the client is the last hop the proxy named; what a client writes
- * into that header itself stands before it. */
-static struct text remote_address(struct text direct, struct text forwarded)
+/* Takes the last element off a list with commas. */
+static struct text last_of(struct text *list)
 {
-    size_t start;
+    size_t end = list->len, start;
 
-    if (forwarded.len == 0 ||
-        (!text_starts(direct, "127.") && !text_is(direct, "::1") && direct.len > 0))
-        return direct;
-    for (start = forwarded.len; start > 0; start--) {
-        if (forwarded.data[start - 1] == ' ' || forwarded.data[start - 1] == ',')
+    while (end > 0 && memchr(" \t,", list->data[end - 1], 3) != NULL)
+        end--;
+    for (start = end; start > 0 && memchr(" \t,", list->data[start - 1], 3) == NULL; start--)
+        ;
+    list->len = start;
+    return text_without_zone((struct text){list->data + start, end - start});
+}
+
+/* Behind a proxy on this machine the client is the last hop that the proxy named, or the one before
+ * that is no trusted proxy; what a client writes into that header itself stands before it. */
+static struct text remote_address(struct text direct, struct text forwarded, const char *trusted)
+{
+    struct text hop = TEXT_NONE;
+
+    if (!text_starts(direct, "127.") && !text_is(direct, "::1") && direct.len > 0)
+        return text_without_zone(direct);
+    do {
+        struct text before = last_of(&forwarded);
+
+        if (before.len == 0)
             break;
-    }
-    return (struct text){forwarded.data + start, forwarded.len - start};
+        hop = before;
+    } while (text_is_word_of(hop, trusted));
+    return hop.len > 0 ? hop : direct;
 }
 
 int main(int argc, char **argv)
@@ -55,8 +71,8 @@ int main(int argc, char **argv)
         .origin = text_of(getenv("HTTP_ORIGIN")),
         .query = text_of(getenv("QUERY_STRING")),
         .traceparent = text_of(getenv("HTTP_TRACEPARENT")),
-        .remote = text_without_zone(remote_address(text_of(getenv("REMOTE_ADDR")),
-                                                   text_of(getenv("HTTP_X_FORWARDED_FOR")))),
+        .remote = remote_address(text_of(getenv("REMOTE_ADDR")),
+                                 text_of(getenv("HTTP_X_FORWARDED_FOR")), options.trusted_proxies),
     };
     if (text_is_request_id(text_of(getenv("HTTP_X_REQUEST_ID"))))
         peer.request_id = text_of(getenv("HTTP_X_REQUEST_ID"));

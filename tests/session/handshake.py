@@ -157,6 +157,21 @@ def check_log(tap, world):
         tap.equal(len(lines), 1, "a refusal is one line in the log")
         tap.equal(lines[0]["remote"], "192.0.2.7", "with the address that the proxy saw")
         tap.ok(wrong not in str(session.log()), "and without the token")
+    for forwarded, remote in (
+        ("6.6.6.6, 192.0.2.7, 10.0.0.5", "192.0.2.7"), ("6.6.6.6, 192.0.2.7,10.0.0.5, fd00::5 ", "192.0.2.7"),
+        ("6.6.6.6, 192.0.2.7", "192.0.2.7"), ("10.0.0.5", "10.0.0.5"), ("6.6.6.6, 10.0.0.50", "10.0.0.50"),
+        (" , ", "127.0.0.1"), ("", "127.0.0.1"), ("192.0.2.7", "192.0.2.7"),
+    ):  # fmt: skip
+        with world.open(
+            REMOTE_ADDR="127.0.0.1", HTTP_X_FORWARDED_FOR=forwarded, TRUSTED_PROXIES="10.0.0.5 fd00::5"
+        ) as session:
+            try:
+                session.connect(wrong)
+            except Refused:
+                pass
+            session.wait(5)
+            said = {line["remote"] for line in session.log() if line["event"] == "auth.failed"}
+            tap.equal(said, {remote}, f"behind a trusted proxy: {forwarded!r}")
 
 
 def check_scopes(tap, world):

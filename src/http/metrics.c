@@ -225,9 +225,14 @@ static void put_labels(struct buffer *out, const char *names, const struct text 
         buffer_append_string(out, "}");
 }
 
+/* Milliseconds as seconds, 0.01, 1.0: the canonical numbers of OpenMetrics 1.0, under which the
+   buckets of all exporters are one series. */
 static void put_ms(struct buffer *out, int64_t ms)
 {
-    buffer_printf(out, "%lld.%03lld", (long long)(ms / 1000), (long long)(ms % 1000));
+    int digits = ms % 100 == 0 ? 1 : ms % 10 == 0 ? 2 : 3;
+    int64_t fraction = ms % 1000 / (digits == 1 ? 100 : digits == 2 ? 10 : 1);
+
+    buffer_printf(out, "%lld.%0*lld", (long long)(ms / 1000), digits, (long long)fraction);
 }
 
 static void put_sample(struct buffer *out, const struct metric *metric, const struct text *values,

@@ -75,7 +75,8 @@ static enum error validate_chat(struct workflow *workflow, void *context,
                            "quote and backslash",
                            CHAT_CONVERSATION_MAX);
     if (message.data == NULL || message.len == 0)
-        return failure_set(failure, ERR_INVALID_REQUEST, "message must be a string");
+        return failure_set(failure, ERR_INVALID_REQUEST,
+                           "message must be a string of one character or more");
     /* with its metadata it has to pass as a message */
     if (message.len > (size_t)workflow_options(workflow)->max_message_size / 2)
         return failure_set(failure, ERR_TOO_LARGE, "message may have %lld bytes",

@@ -73,7 +73,10 @@ def _check_histogram(family):
         rest = frozenset((k, v) for k, v in labels if k != "le")
         group = groups.setdefault(rest, {"buckets": []})
         if name.endswith("_bucket"):
-            group["buckets"].append((float(dict(labels)["le"].replace("+Inf", "inf")), number))
+            bound = float(dict(labels)["le"].replace("+Inf", "inf"))
+            if dict(labels)["le"] not in ("+Inf", str(bound)):
+                raise Malformed(f"{family.name}: le={dict(labels)['le']} is no canonical number")
+            group["buckets"].append((bound, number))
         else:
             group[name[len(family.name) :]] = number
     for group in groups.values():
